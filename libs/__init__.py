@@ -1,0 +1,1 @@
+"""What every service is made of: contracts, messaging, outbox, saga engine, service host."""

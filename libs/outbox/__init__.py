@@ -1,0 +1,1 @@
+"""What makes a message and a row one thing: outbox, inbox, offsets, relay, parked and dead messages."""

@@ -1,0 +1,1 @@
+"""The host that every service runs in."""
