@@ -1,0 +1,100 @@
+"""Where the embedded PostgreSQL lives and as whom it runs: it refuses root, so root gives it a user and a place."""
+
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.errors import StackError
+from devstack.processes import Account
+
+_ACCOUNT = "order-saga"
+_HOME = Path("/var/lib/order-saga")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The server's binaries and data folder, and the user it runs as: None means the caller."""
+
+    installation: Path
+    data: Path
+    account: Account | None
+
+
+def place_for(data: Path, installation: Path) -> Place:
+    """Return the place itself for an ordinary user; for root, one that the server's own user can enter."""
+    if os.geteuid() != 0:
+        return Place(installation, data, None)
+    account = _account()
+    home = _home_of(data)
+    data.parent.mkdir(parents=True, exist_ok=True)
+    if not home.exists() and _may_enter(account, data.parent) and _may_enter(account, installation / "bin"):
+        return Place(installation, data, account)
+    home.mkdir(mode=0o755, parents=True, exist_ok=True)
+    os.chown(home, account.uid, account.gid)
+    return Place(_copy_wheel(installation, home / "wheel"), home / "data", account)
+
+
+def remove(data: Path) -> None:
+    """Delete the data folder and the folder of its own that root may have given it."""
+    for folder in (data, _home_of(data)):
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def _copy_wheel(installation: Path, copy: Path) -> Path:
+    """Copy the binaries and, beside their package as the linker wants it, the wheel's shared libraries."""
+    package = installation.parent
+    if not copy.exists():
+        half = copy.with_suffix(".half")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(installation, half / package.name / installation.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, half / libraries.name, symlinks=True)
+        half.rename(copy)
+    return copy / package.name / installation.name
+
+
+def _home_of(data: Path) -> Path:
+    return _HOME / hashlib.sha256(str(data).encode()).hexdigest()[:16]
+
+
+def _account() -> Account:
+    try:
+        entry = pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        _make_account()
+        entry = pwd.getpwnam(_ACCOUNT)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _make_account() -> None:
+    command = ["useradd", "--system", "--user-group", "--home-dir", str(_HOME), "--no-create-home", _ACCOUNT]
+    already_there = 9
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        made = None
+    if made is None or made.returncode not in (0, already_there):
+        msg = (
+            f"PostgreSQL will not run as root and the system user {_ACCOUNT} could not be made"
+            f"{'' if made is None else ' (' + made.stderr.strip() + ')'}:"
+            " run as an ordinary user, or name a server by POSTGRES_URL."
+        )
+        raise StackError(msg)
+
+
+def _may_enter(account: Account, folder: Path) -> bool:
+    probe = subprocess.run(
+        ["test", "-r", folder, "-a", "-x", folder],
+        check=False,
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        cwd="/",
+    )
+    return probe.returncode == 0
