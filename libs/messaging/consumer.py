@@ -1,0 +1,143 @@
+"""Reads records in batches from the partitions that the group gave this process."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from libs.messaging.record import Record, TopicPartition
+
+SESSION_TIMEOUT_MS: Final = 6_000
+HEARTBEAT_MS: Final = 2_000
+FETCH_WAIT_MS: Final = 100
+MAX_POLL_INTERVAL_MS: Final = 24 * 3_600 * 1_000
+"""The offsets in the database are the fence, so a slow batch need not cost the assignment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The first offset that a partition still has, and the one that its next record will get."""
+
+    start: int
+    end: int
+
+
+class Assigned(Protocol):
+    """What happens when the group gives partitions to this process or takes them away."""
+
+    async def revoked(self, places: Iterable[TopicPartition]) -> None:
+        """The partitions are about to go: finish what is in hand."""
+
+    async def assigned(self, places: Iterable[TopicPartition]) -> None:
+        """The partitions are here: seek to where they were left."""
+
+
+class RecordConsumer:
+    """A member of a consumer group; positions are set by its user, never taken from Kafka."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        group: str,
+        topics: Sequence[str],
+        listener: Assigned,
+        client_id: str,
+    ) -> None:
+        self._topics = topics
+        self._listener = _Listener(listener)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            group_id=group,
+            client_id=client_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            max_partition_fetch_bytes=2 * 1_048_576,
+            retry_backoff_ms=100,
+        )
+
+    async def start(self) -> None:
+        """Join the group. Raises KafkaError where no broker answers."""
+        self._consumer.subscribe(list(self._topics), listener=self._listener)
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Leave the group, so that another member takes over at once."""
+        await self._consumer.stop()
+
+    async def poll(self, max_records: int, timeout_ms: int) -> list[Record]:
+        """What has come, at most `max_records`, each partition in order of offset; waits up to `timeout_ms`."""
+        polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        return [
+            Record(r.topic, r.partition, r.offset, r.key, r.value, r.headers)
+            for records in polled.values()
+            for r in records
+        ]
+
+    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Go on reading from these offsets; a partition that is no longer assigned is left out."""
+        for place, offset in offsets.items():
+            try:
+                self._consumer.seek(KafkaPartition(*place), offset)
+            except IllegalStateError:
+                continue
+
+    async def bounds(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """Where each partition starts and ends now. Raises KafkaError."""
+        wanted = [KafkaPartition(*place) for place in places]
+        starts = await self._consumer.beginning_offsets(wanted)
+        ends = await self._consumer.end_offsets(wanted)
+        return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in wanted}
+
+    def seen_to_end(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
+        """Which partitions end at the given next offsets, and since when.
+
+        The value is the time (seconds since the epoch, this process's clock) of the fetch whose
+        answer showed that end: what was in the partition before it has been read.
+        """
+        seen: dict[TopicPartition, float] = {}
+        for place, next_offset in places.items():
+            partition = KafkaPartition(*place)
+            try:
+                end = self._consumer.highwater(partition)
+                at = self._consumer.last_poll_timestamp(partition)
+            except IllegalStateError:
+                continue
+            if end is not None and at is not None and end <= next_offset:
+                seen[place] = min(at / 1_000, time.time())
+        return seen
+
+    async def publish_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Tell Kafka how far this group is, for lag tools only; a failure is none."""
+        known = {KafkaPartition(*place): offset for place, offset in offsets.items()}
+        known = {place: o for place, o in known.items() if place in self._consumer.assignment()}
+        if not known:
+            return
+        try:
+            await self._consumer.commit(known)
+        except (CommitFailedError, IllegalStateError, KafkaError):
+            return
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Passes the group's news on in this package's terms."""
+
+    def __init__(self, listener: Assigned) -> None:
+        self._revoked: Callable[[list[TopicPartition]], Awaitable[None]] = listener.revoked
+        self._assigned: Callable[[list[TopicPartition]], Awaitable[None]] = listener.assigned
+
+    async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
+        await self._revoked([TopicPartition(*place) for place in revoked])
+
+    async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
+        await self._assigned([TopicPartition(*place) for place in assigned])

@@ -1,0 +1,145 @@
+"""Sends records in batches and says which ones the broker acknowledged."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+from libs.messaging.record import Sendable, TopicPartition
+
+MAX_BATCH_BYTES: Final = 512 * 1024
+MAX_REQUEST_BYTES: Final = 1_048_576
+REFUSED_FOR_GOOD: Final = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    InvalidTopicError,
+    TopicAuthorizationFailedError,
+)
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of a batch of sends: rows by their outbox ids, partitions that failed with their cause."""
+
+    acknowledged: list[int] = field(default_factory=list)
+    failed: dict[TopicPartition, str] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+class RecordProducer:
+    """An idempotent producer (KIP-98) that is thrown away and rebuilt after any failure.
+
+    aiokafka 0.14 does not recover from a sequence error or from a batch that timed out by itself.
+    Sends wait for `acks=all`. A record may be sent twice after a failure; its reader drops the second.
+    """
+
+    def __init__(
+        self, bootstrap_servers: str, client_id: str, *, timeout_seconds: float = 10.0
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._client_id = client_id
+        self._timeout = timeout_seconds
+        self._producer: AIOKafkaProducer | None = None
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises KafkaError or TimeoutError."""
+        producer = await self._started()
+        async with asyncio.timeout(self._timeout):
+            return len(await producer.partitions_for(topic))
+
+    async def send(self, records: Sequence[Sendable]) -> Sent:
+        """Send records, in their order within a partition, and wait until all are settled.
+
+        A record that does not fit ends its partition's batch: it and those after it are left out
+        of `acknowledged` and come again with the next call. Raises KafkaError or TimeoutError
+        where no connection can be made at all.
+        """
+        by_partition: dict[TopicPartition, list[Sendable]] = defaultdict(list)
+        for record in records:
+            by_partition[TopicPartition(record.topic, record.partition)].append(record)
+        producer = await self._started()
+        sent = Sent()
+        results = await asyncio.gather(
+            *(self._send_batch(producer, place, rows) for place, rows in by_partition.items()),
+            return_exceptions=True,
+        )
+        for (place, rows), result in zip(by_partition.items(), results, strict=True):
+            if isinstance(result, int):
+                sent.acknowledged.extend(row.row for row in rows[:result])
+            elif isinstance(result, REFUSED_FOR_GOOD):
+                sent.refused[rows[0].row] = repr(result)
+            elif isinstance(result, (KafkaError, TimeoutError)):
+                sent.failed[place] = repr(result)
+            elif isinstance(result, BaseException):
+                raise result
+        if sent.failed or sent.refused:
+            await self.close()
+        return sent
+
+    async def _send_batch(
+        self, producer: AIOKafkaProducer, place: TopicPartition, rows: Sequence[Sendable]
+    ) -> int:
+        batch = producer.create_batch()
+        taken = 0
+        for row in rows:
+            metadata = batch.append(
+                key=row.key, value=row.value, timestamp=None, headers=row.headers
+            )
+            if metadata is None:
+                break
+            taken += 1
+        if taken == 0:
+            raise MessageSizeTooLargeError(f"outbox row {rows[0].row} fits no batch")
+        async with asyncio.timeout(self._timeout):
+            delivered = await producer.send_batch(batch, place.topic, partition=place.partition)
+            await delivered
+        return taken
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                client_id=self._client_id,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                max_batch_size=MAX_BATCH_BYTES,
+                max_request_size=MAX_REQUEST_BYTES,
+                request_timeout_ms=int(self._timeout * 1_000),
+                retry_backoff_ms=100,
+            )
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await producer.start()
+            except BaseException:
+                await _discard(producer)
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def close(self) -> None:
+        """Let go of the connection; the next send makes a new one."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _discard(producer)
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Stop a producer that may be broken, without waiting for what it still has in flight."""
+    try:
+        async with asyncio.timeout(1.0):
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        # stop() gives up before it ends the sender and the connections when the flush cannot end.
+        await producer._sender.close()  # noqa: SLF001
+        await producer.client.close()
