@@ -77,7 +77,7 @@ class EmbeddedKafka:
         classes = f"{jars}/*"
         if not (self.data_dir / "log/meta.properties").exists():
             self._format([java, "-cp", classes, *_QUICK_START], properties)
-        argv = [
+        argv: list[str | Path] = [
             java,
             "-cp",
             classes,

@@ -95,7 +95,7 @@ class EmbeddedPostgres:
             self._make(place)
         _clear_stale_lock(place.data)
         flags = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        argv = [place.installation / "bin/postgres", "-D", place.data, *flags]
+        argv: list[str | Path] = [place.installation / "bin/postgres", "-D", place.data, *flags]
         self._process = processes.launch(
             argv, log=self.log, cwd=place.data.parent, env=_environment(), account=place.account
         )
@@ -136,7 +136,7 @@ class EmbeddedPostgres:
         if place.account is not None:
             os.chown(place.data, place.account.uid, place.account.gid)
             os.chown(password_file, place.account.uid, place.account.gid)
-        command = [
+        command: list[str | Path] = [
             place.installation / "bin/initdb",
             f"--pgdata={place.data}",
             f"--username={_ADMIN}",

@@ -1,0 +1,1 @@
+"""The databases' making: roles and databases (provision), and every service's tables (Alembic)."""
