@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import RFC_4122, UUID
 
+import orjson
 from pydantic import ValidationError
 
 from libs.contracts.catalogue import CONTRACTS
@@ -25,14 +26,14 @@ UUID_V7: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A message as the outbox stores it: serialised, ready to be sent."""
+    """A message as the outbox stores it: serialised, ready to be sent; `headers` is a JSON object or a list of pairs."""
 
     message_id: MessageId
     topic: str
     key: str
     key_hash: int
     type: str
-    headers: dict[str, str]
+    headers: str
     payload: bytes
 
 
@@ -103,7 +104,7 @@ class Codec:
             key=key,
             key_hash=key_hash(key),
             type=body.wire,
-            headers=headers,
+            headers=orjson.dumps(headers).decode(),
             payload=body.__pydantic_serializer__.to_json(body),
         )
 

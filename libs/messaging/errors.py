@@ -2,8 +2,7 @@
 
 MessagingError
 ├── Undecodable      a record that no retry makes readable: a dead letter
-├── BrokerUnavailable  the broker did not answer in time or lost its leader: try again
-└── SendRefused      the broker refuses a record for good, e.g. for its size
+└── BrokerUnavailable  the broker did not answer in time or lost its leader: try again
 """
 
 
@@ -28,5 +27,3 @@ class BrokerUnavailable(MessagingError):  # noqa: N818
     """A broker or a leader is away; nothing is known of what was under way."""
 
 
-class SendRefused(MessagingError):  # noqa: N818
-    """The broker will never take this record."""

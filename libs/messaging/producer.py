@@ -15,6 +15,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Sendable, TopicPartition
 
 MAX_BATCH_BYTES: Final = 512 * 1024
@@ -32,6 +33,7 @@ class Sent:
     """What became of a batch of sends: rows by their outbox ids, partitions that failed with their cause."""
 
     acknowledged: list[int] = field(default_factory=list)
+    delivered: set[TopicPartition] = field(default_factory=set)
     failed: dict[TopicPartition, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
 
@@ -52,17 +54,20 @@ class RecordProducer:
         self._producer: AIOKafkaProducer | None = None
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has. Raises KafkaError or TimeoutError."""
+        """How many partitions a topic has now. Raises BrokerUnavailable."""
         producer = await self._started()
-        async with asyncio.timeout(self._timeout):
-            return len(await producer.partitions_for(topic))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return len(await producer.partitions_for(topic))
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerUnavailable(repr(error)) from error
 
     async def send(self, records: Sequence[Sendable]) -> Sent:
         """Send records, in their order within a partition, and wait until all are settled.
 
         A record that does not fit ends its partition's batch: it and those after it are left out
-        of `acknowledged` and come again with the next call. Raises KafkaError or TimeoutError
-        where no connection can be made at all.
+        of `acknowledged` and come again with the next call. Raises BrokerUnavailable where no
+        connection can be made at all.
         """
         by_partition: dict[TopicPartition, list[Sendable]] = defaultdict(list)
         for record in records:
@@ -76,6 +81,7 @@ class RecordProducer:
         for (place, rows), result in zip(by_partition.items(), results, strict=True):
             if isinstance(result, int):
                 sent.acknowledged.extend(row.row for row in rows[:result])
+                sent.delivered.add(place)
             elif isinstance(result, REFUSED_FOR_GOOD):
                 sent.refused[rows[0].row] = repr(result)
             elif isinstance(result, (KafkaError, TimeoutError)):
@@ -121,9 +127,9 @@ class RecordProducer:
             try:
                 async with asyncio.timeout(self._timeout):
                     await producer.start()
-            except BaseException:
+            except (KafkaError, TimeoutError, OSError) as error:
                 await _discard(producer)
-                raise
+                raise BrokerUnavailable(repr(error)) from error
             self._producer = producer
         return self._producer
 

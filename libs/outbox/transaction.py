@@ -5,6 +5,10 @@ from datetime import datetime
 from typing import Any, LiteralString, TypeAlias
 
 from psycopg import AsyncConnection, AsyncCursor
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -12,26 +16,21 @@ Row: TypeAlias = tuple[Any, ...]
 class Result:
     """The answer to a statement that has been sent, and may not have arrived yet."""
 
-    __slots__ = ("_cursor",)
+    __slots__ = ("_cursor", "_transaction")
 
-    def __init__(self, cursor: AsyncCursor[Row]) -> None:
+    def __init__(self, transaction: "Transaction", cursor: AsyncCursor[Row]) -> None:
+        self._transaction = transaction
         self._cursor = cursor
 
     async def rows(self) -> list[Row]:
         """All rows; waits for this statement and for all that were queued before it."""
-        return await self._cursor.fetchall()
-
-    async def row(self) -> Row:
-        """The one row of a statement that always has one."""
-        row = await self._cursor.fetchone()
-        if row is None:
-            raise LookupError("a statement that always has a row had none")
-        return row
+        rows = await self._cursor.fetchall()
+        await self._transaction.arrived()
+        return rows
 
     async def count(self) -> int:
-        """How many rows the statement touched; waits like `rows`."""
-        await self._cursor.fetchone() if self._cursor.description else None
-        return self._cursor.rowcount
+        """How many rows a statement with RETURNING gave back; waits like `rows`."""
+        return len(await self.rows())
 
 
 class Transaction:
@@ -42,25 +41,47 @@ class Transaction:
     and their results binary; integers travel as bigint.
     """
 
-    __slots__ = ("_clock", "_connection")
+    __slots__ = ("_clock", "_connection", "_now")
 
     def __init__(self, connection: AsyncConnection[Row]) -> None:
         self._connection = connection
-        self._clock: datetime | None = None
+        self._clock: AsyncCursor[Row] | None = None
+        self._now: datetime | None = None
 
     @property
     def now(self) -> datetime:
-        """The database's clock at the batch's first statement, in UTC; known after the first wait."""
-        if self._clock is None:
+        """The database's clock at the transaction's first statements, in UTC; known after the first wait."""
+        if self._now is None:
             raise LookupError("the clock is known once something of the transaction was fetched")
-        return self._clock
+        return self._now
+
+    async def read_clock(self) -> None:
+        """Ask for the database's clock along with the statements that follow."""
+        self._clock = await self._execute("SELECT clock_timestamp()", ())
+
+    async def arrived(self) -> None:
+        """Take the clock, which was asked for before anything else, once something has arrived."""
+        if self._clock is not None:
+            clock, self._clock = self._clock, None
+            (row,) = await clock.fetchall()
+            self._now = row[0]
 
     async def queue(self, statement: LiteralString, parameters: Sequence[object] = ()) -> Result:
         """Send a statement and go on."""
-        cursor = self._connection.cursor(binary=True)
-        await cursor.execute(statement, parameters, prepare=True)
-        return Result(cursor)
+        return Result(self, await self._execute(statement, parameters))
 
     async def fetch(self, statement: LiteralString, parameters: Sequence[object] = ()) -> list[Row]:
         """Send a statement and wait for its rows."""
         return await (await self.queue(statement, parameters)).rows()
+
+    async def select(self, statement: Select[Any]) -> list[Row]:
+        """Run a query that SQLAlchemy Core built."""
+        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        cursor = self._connection.cursor(binary=True)
+        await cursor.execute(str(compiled).encode(), compiled.params)
+        return await Result(self, cursor).rows()
+
+    async def _execute(self, statement: LiteralString, parameters: Sequence[object]) -> AsyncCursor[Row]:
+        cursor = self._connection.cursor(binary=True)
+        await cursor.execute(statement, parameters, prepare=True)
+        return cursor

@@ -1,15 +1,19 @@
 """What a service is to its host: how it loads and saves, and which function decides on which message."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from libs.contracts.message import Contract
 from libs.messaging.message import Message, Outgoing
 from libs.outbox.transaction import Transaction
+from libs.service.auth import KeySource
+from libs.service.database import Database
 from libs.service.runtime import Runtime
+from libs.service.settings import Settings
 
 State = TypeVar("State")
 Body = TypeVar("Body")
@@ -42,3 +46,53 @@ Load: TypeAlias = Callable[[Transaction, Sequence[Message[object]]], Awaitable[S
 Save: TypeAlias = Callable[[Transaction, State], Awaitable[None]]
 Worker: TypeAlias = Callable[[Runtime], Awaitable[None]]
 """A background task; it runs until cancelled, and the host runs it again, later and later, when it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """Topics that are read by a consumer of their own, and only while there is room.
+
+    `room` says how many records may be taken now; at zero it is asked again after the next commit.
+    """
+
+    topics: tuple[str, ...]
+    room: Callable[[Runtime], Awaitable[int]]
+
+
+async def _load_nothing(_tx: Transaction, _messages: Sequence[Message[object]]) -> None:
+    return None
+
+
+async def _save_nothing(_tx: Transaction, _state: None) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(Generic[State]):
+    """A service: what it is called, what it reads, who decides, what else it runs.
+
+    Its topics are those of the contracts that it has routes for. `startup` may raise
+    StartupRefused. `committed` is told of every committed batch, for waiters in this process; it
+    must not raise. `keys` gives the public keys of tokens where they are at hand.
+    """
+
+    name: str
+    load: Load[State] = _load_nothing  # type: ignore[assignment]
+    save: Save[State] = _save_nothing  # type: ignore[assignment]
+    routes: Sequence[Route[State]] = ()
+    api: Callable[[Runtime], APIRouter] | None = None
+    workers: Sequence[Worker] = ()
+    settings: type[Settings] = Settings
+    gated: Gated | None = None
+    startup: Callable[[Runtime], Awaitable[None]] | None = None
+    committed: Callable[[Runtime, State], None] | None = None
+    keys: Callable[[Database], KeySource] | None = None
+    middleware: Callable[[ASGIApp, Runtime], ASGIApp] | None = None
+    describe: Callable[[FastAPI], None] | None = None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that a route's contract is published on."""
+        return tuple(
+            sorted({route.body.topic for route in self.routes if issubclass(route.body, Contract)})
+        )

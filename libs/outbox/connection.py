@@ -1,0 +1,69 @@
+"""Connections to PostgreSQL that a hung process cannot keep anything with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+
+from libs.outbox.transaction import Row, Transaction
+
+SESSION: Final = {
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "2s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "TimeZone": "UTC",
+    "jit": "off",
+}
+
+
+async def connect(dsn: str, *, name: str, autocommit: bool = False, **session: str) -> AsyncConnection[Row]:
+    """Open a connection; `session` adds to the server settings of `SESSION`. Raises psycopg.OperationalError."""
+    options = " ".join(f"-c {key}={value}" for key, value in (SESSION | session).items())
+    connection = await AsyncConnection.connect(
+        dsn,
+        autocommit=autocommit,
+        application_name=name,
+        options=options,
+        connect_timeout=5,
+        keepalives=1,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )
+    prepare(connection)
+    return connection
+
+
+def prepare(connection: AsyncConnection[Row]) -> None:
+    """Make every Python int travel as bigint, so that a statement is prepared once."""
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+
+
+@asynccontextmanager
+async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transaction]:
+    """A pipelined transaction on the connection: committed at the end, rolled back on any error.
+
+    When the commit raises, nothing is known: it may have happened or not.
+    """
+    async with connection.pipeline():
+        try:
+            yield Transaction(connection)
+            await connection.commit()
+        except BaseException:
+            await _roll_back(connection)
+            raise
+
+
+async def _roll_back(connection: AsyncConnection[Row]) -> None:
+    """Roll back, or close a connection that cannot."""
+    try:
+        await connection.rollback()
+    except psycopg.Error:
+        await connection.close()

@@ -1,0 +1,408 @@
+"""The batch transaction: load, decide, save, once for many messages."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Final, Generic, TypeVar
+
+import psycopg
+
+from libs.contracts.message import Contract
+from libs.contracts.values import MessageId
+from libs.messaging.codec import Codec, OutboxRow, message_id_of, rfc3339
+from libs.messaging.errors import Undecodable
+from libs.messaging.message import Message, Outgoing
+from libs.messaging.record import Record
+from libs.outbox import mailbox
+from libs.outbox.dead_letters import letter
+from libs.outbox.errors import Fenced, Undeliverable
+from libs.outbox.faults import blames_message
+from libs.outbox.mailbox import Death, Move
+from libs.outbox.transaction import Transaction
+from libs.service.errors import AlikeFailures, DecideFailed, SystemFault
+from libs.service.runtime import Source
+from libs.service.service import Answer, Service
+
+State = TypeVar("State")
+
+ALIKE_KEYS: Final = 5
+"""So many different keys that fail alike in a row are the service's fault, not the messages'."""
+MAX_ERROR_LENGTH: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """How often and how slowly a failed message is tried again before it is a dead letter."""
+
+    attempts: int = 5
+    first_delay: timedelta = timedelta(seconds=1)
+    max_delay: timedelta = timedelta(minutes=1)
+
+    def delay(self, attempt: int) -> timedelta:
+        """How long to wait after so many failed attempts."""
+        return min(self.first_delay * 2 ** min(attempt - 1, 20), self.max_delay)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch."""
+
+    records: int = 0
+    decided: int = 0
+    duplicates: int = 0
+    skipped: int = 0
+    parked: int = 0
+    dead: int = 0
+    sent: int = 0
+    orders: list[str] = field(default_factory=list)
+
+    def add(self, other: "Outcome") -> None:
+        """Count another batch's outcome in."""
+        self.records += other.records
+        self.decided += other.decided
+        self.duplicates += other.duplicates
+        self.skipped += other.skipped
+        self.parked += other.parked
+        self.dead += other.dead
+        self.sent += other.sent
+        self.orders += other.orders
+
+
+@dataclass(frozen=True, slots=True)
+class _Letters:
+    """The records of a batch, looked at."""
+
+    messages: list[Message[Contract]]
+    records: Mapping[MessageId, Record]
+    poison: list[Death]
+    repeats: int
+    skipped: int
+
+
+class Batch(Generic[State]):
+    """Runs messages of one service through its load, decide and save.
+
+    `transactions` opens a transaction on the connection of whoever calls; `new_id` gives message
+    ids. Nothing here knows where records come from: the consumer, the parked messages and the
+    service's own workers all come through this.
+    """
+
+    def __init__(
+        self,
+        service: Service[State],
+        codec: Codec,
+        new_id: Callable[[], MessageId],
+        *,
+        prefix: str = "",
+        parking: Parking = Parking(),
+        committed: Callable[[State], None] = lambda _: None,
+    ) -> None:
+        self._service = service
+        self._codec = codec
+        self._new_id = new_id
+        self._prefix = prefix
+        self._parking = parking
+        self._committed = committed
+        self._routes = {route.body: route.decide for route in service.routes}
+        self._handled = {
+            body.wire: body for body in self._routes if issubclass(body, Contract)
+        }
+        self._alike: tuple[str, set[str]] = ("", set())
+
+    async def consume(
+        self,
+        transactions: Callable[[], AbstractAsyncContextManager[Transaction]],
+        records: Sequence[Record],
+        moves: Sequence[Move],
+        now: datetime,
+    ) -> Outcome:
+        """Handle records and move the offsets, exactly once.
+
+        `now` judges only whether a message id lies too far ahead. Raises Fenced when another
+        process has moved an offset, SystemFault or psycopg.Error when nothing could be done; then
+        nothing was, or, when the commit's answer was lost, nobody knows: read the offsets again.
+        """
+        letters = self._open(records, now)
+        failures: dict[MessageId, str] = {}
+        while True:
+            try:
+                async with transactions() as tx:
+                    outcome, state = await self._attempt(tx, letters, moves, failures)
+            except DecideFailed as failed:
+                self._note_failure(failed.message, failed.cause, letters, failures)
+            except psycopg.Error as error:
+                if not blames_message(error):
+                    raise
+                if len(records) > 1:
+                    return await self._one_by_one(transactions, records, moves, now)
+                if not letters.messages or letters.messages[0].id in failures:
+                    raise SystemFault(f"{error!r} without a message to blame") from error
+                self._note_failure(letters.messages[0], error, letters, failures)
+            else:
+                if state is not None:
+                    self._committed(state)
+                return outcome
+
+    async def feed(
+        self,
+        transactions: Callable[[], AbstractAsyncContextManager[Transaction]],
+        source: Source,
+    ) -> int:
+        """Handle what the service tells itself; how many messages that were."""
+        async with transactions() as tx:
+            messages = await source(tx)
+            if not messages:
+                return 0
+            state = await self._service.load(tx, messages)
+            outgoing = [row for m in messages for row in self._decide(tx, state, m)]
+            await self._service.save(tx, state)
+            await mailbox.put(tx, outgoing)
+        self._committed(state)
+        return len(messages)
+
+    async def retry_parked(
+        self, transactions: Callable[[], AbstractAsyncContextManager[Transaction]]
+    ) -> Outcome | None:
+        """Try the parked message that is due longest once more; None where none is due.
+
+        It is removed in the transaction that handles it. After its last attempt it becomes a dead
+        letter, and the next one of its key goes on.
+        """
+        failure: tuple[int, str] | None = None
+        while True:
+            try:
+                async with transactions() as tx:
+                    return await self._retry(tx, failure)
+            except _RetryFailed as failed:
+                failure = failed.row, failed.error
+
+    async def _retry(self, tx: Transaction, failure: tuple[int, str] | None) -> Outcome | None:
+        parked = await mailbox.oldest_due(tx)
+        if parked is None:
+            return None
+        if failure is not None and failure[0] == parked.row:
+            return await self._retry_failed(tx, parked, failure[1])
+        outcome = Outcome(records=1, orders=[parked.key])
+        try:
+            message = self._codec.decode(parked.record, tx.now, self._handled)
+            if message is None:
+                outcome.skipped = 1
+            else:
+                state = await self._service.load(tx, [message])
+                rows = self._decide(tx, state, message)
+                await self._service.save(tx, state)
+                await mailbox.put(tx, rows)
+                outcome.decided, outcome.sent = 1, len(rows)
+            await mailbox.unpark(tx, parked)
+            await tx.fetch("SELECT 1")
+        except SystemFault:
+            raise
+        except psycopg.Error as error:
+            if not blames_message(error):
+                raise
+            raise _RetryFailed(parked.row, _described(error)) from error
+        except DecideFailed as error:
+            raise _RetryFailed(parked.row, _described(error.cause)) from error
+        except (Undecodable, Undeliverable) as error:
+            raise _RetryFailed(parked.row, str(error)) from error
+        return outcome
+
+    async def _retry_failed(self, tx: Transaction, parked: mailbox.Parked, error: str) -> Outcome:
+        attempts = parked.attempts + 1
+        if attempts < self._parking.attempts:
+            await mailbox.postpone(tx, parked, error, self._parking.delay(attempts))
+            return Outcome(records=1, parked=1, orders=[parked.key])
+        death = Death(parked.record, parked.message_id, "handling_failed", error, attempts)
+        await self._bury(tx, [death])
+        await mailbox.unpark(tx, parked)
+        return Outcome(records=1, dead=1, orders=[parked.key])
+
+    def _open(self, records: Sequence[Record], now: datetime) -> _Letters:
+        messages: dict[MessageId, Message[Contract]] = {}
+        by_id: dict[MessageId, Record] = {}
+        poison: list[Death] = []
+        repeats = skipped = 0
+        for record in records:
+            try:
+                message = self._codec.decode(record, now, self._handled)
+            except Undecodable as error:
+                poison.append(Death(record, message_id_of(record), error.reason, error.detail, 1))
+                continue
+            if message is None:
+                skipped += 1
+            elif message.id in messages:
+                repeats += 1
+            else:
+                messages[message.id] = message
+                by_id[message.id] = record
+        return _Letters(list(messages.values()), by_id, poison, repeats, skipped)
+
+    async def _attempt(
+        self,
+        tx: Transaction,
+        letters: _Letters,
+        moves: Sequence[Move],
+        failures: Mapping[MessageId, str],
+    ) -> tuple[Outcome, State | None]:
+        outcome = Outcome(
+            records=len(letters.records) + len(letters.poison) + letters.repeats + letters.skipped,
+            duplicates=letters.repeats,
+            skipped=letters.skipped,
+        )
+        moved = await mailbox.advance(tx, moves)
+        state: State | None = None
+        rows: list[OutboxRow] = []
+        deaths = list(letters.poison)
+        if messages := letters.messages:
+            admitted = await mailbox.admit(tx, [m.id for m in messages])
+            held = await mailbox.held_keys(tx, {str(m.key) for m in messages})
+            state = await self._service.load(tx, messages)
+            fresh = {row[0] for row in await admitted.rows()}
+            behind = {row[0] for row in await held.rows()}
+            outcome.duplicates += len(messages) - len(fresh)
+            self._check_moved(await moved.count(), moves)
+            for message in messages:
+                if message.id not in fresh:
+                    continue
+                outcome.orders.append(str(message.key))
+                if message.id in failures or str(message.key) in behind:
+                    behind.add(str(message.key))
+                    await self._park(tx, letters.records[message.id], message, failures.get(message.id))
+                    outcome.parked += 1
+                    continue
+                try:
+                    rows += self._decide(tx, state, message)
+                except Undeliverable as error:
+                    record = letters.records[message.id]
+                    deaths.append(Death(record, message.id, error.reason, error.detail, 1))
+                    continue
+                outcome.decided += 1
+            await self._service.save(tx, state)
+        else:
+            self._check_moved(await moved.count(), moves)
+        await mailbox.put(tx, rows)
+        await self._bury(tx, deaths)
+        outcome.sent, outcome.dead = len(rows), len(deaths)
+        return outcome, state
+
+    @staticmethod
+    def _check_moved(count: int, moves: Sequence[Move]) -> None:
+        if count != len(moves):
+            raise Fenced(f"{len(moves) - count} of {len(moves)} offsets were moved by another process")
+
+    def _decide(self, tx: Transaction, state: State, message: Message[object]) -> list[OutboxRow]:
+        try:
+            answer = self._routes[type(message.body)](state, message)
+        except (Undeliverable, SystemFault):
+            raise
+        except Exception as error:
+            raise DecideFailed(message, error) from error
+        return self._encode(answer, message, rfc3339(tx.now))
+
+    def _encode(self, answer: Answer, message: Message[object], now: str) -> list[OutboxRow]:
+        match answer:
+            case None:
+                return []
+            case Contract() | Outgoing():
+                answers: Sequence[Contract | Outgoing] = (answer,)
+            case _:
+                answers = answer
+        rows = []
+        for one in answers:
+            outgoing = one if isinstance(one, Outgoing) else Outgoing(one)
+            correlation = outgoing.correlation or message.answering()
+            rows.append(
+                self._codec.encode(outgoing, outgoing.id or self._new_id(), correlation, now)
+            )
+        return rows
+
+    async def _park(
+        self, tx: Transaction, record: Record, message: Message[Contract], error: str | None
+    ) -> None:
+        delay = timedelta(0) if error is None else self._parking.delay(1)
+        await mailbox.park(tx, record, message.id, str(message.key), error, delay)
+
+    async def _bury(self, tx: Transaction, deaths: Sequence[Death]) -> None:
+        if not deaths:
+            return
+        at = rfc3339(tx.now)
+        for death in deaths:
+            await mailbox.bury(tx, death)
+        await mailbox.put(
+            tx,
+            [
+                letter(d, self._new_id(), service=self._service.name, prefix=self._prefix, at=at)
+                for d in deaths
+            ],
+        )
+
+    def _note_failure(
+        self,
+        message: Message[object],
+        cause: BaseException,
+        letters: _Letters,
+        failures: dict[MessageId, str],
+    ) -> None:
+        """Remember the failure for the next run of the batch; stop when too many keys fail alike in a row."""
+        kind, keys = self._alike
+        position = [m.id for m in letters.messages].index(MessageId(message.id))
+        decided_since = any(
+            m.id not in failures and str(m.key) not in keys for m in letters.messages[:position]
+        )
+        if kind != _kind(cause) or decided_since:
+            keys = set()
+        keys = keys | {str(message.key)}
+        self._alike = _kind(cause), keys
+        if len(keys) >= ALIKE_KEYS:
+            self._alike = "", set()
+            raise AlikeFailures(f"{len(keys)} orders failed alike in a row: {_kind(cause)}") from cause
+        failures[MessageId(message.id)] = _described(cause)
+
+    async def _one_by_one(
+        self,
+        transactions: Callable[[], AbstractAsyncContextManager[Transaction]],
+        records: Sequence[Record],
+        moves: Sequence[Move],
+        now: datetime,
+    ) -> Outcome:
+        """Handle each record in a transaction of its own, so that the guilty one is found."""
+        outcome = Outcome()
+        position = {move.place: move.expected for move in moves}
+        caught_up = {move.place: move for move in moves}
+        for record in records:
+            step = Move(
+                record.place, position[record.place], record.offset + 1, message_id_of(record)
+            )
+            outcome.add(await self.consume(transactions, [record], [step], now))
+            position[record.place] = step.next_offset
+        rest = [
+            Move(place, position[place], move.next_offset, move.last_message_id, move.caught_up_at)
+            for place, move in caught_up.items()
+            if position[place] != move.next_offset or move.caught_up_at is not None
+        ]
+        if rest:
+            await self.consume(transactions, [], rest, now)
+        return outcome
+
+
+class _RetryFailed(Exception):  # noqa: N818
+    """A parked message failed again; the transaction that tried is rolled back."""
+
+    def __init__(self, row: int, error: str) -> None:
+        super().__init__(error)
+        self.row = row
+        self.error = error
+
+
+def _kind(cause: BaseException) -> str:
+    """What failures are alike by: the type, and the line that raised."""
+    last = traceback.extract_tb(cause.__traceback__)[-1:]
+    place = ":".join(chain.from_iterable((f.filename, str(f.lineno)) for f in last))
+    return f"{type(cause).__name__} at {place}"
+
+
+def _described(cause: BaseException) -> str:
+    return "".join(traceback.format_exception(cause))[-MAX_ERROR_LENGTH:].replace("\x00", "\\0")

@@ -1,0 +1,59 @@
+"""The connections of one service: a small pool for HTTP and workers, dedicated ones for consumer and relay."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from libs.outbox.connection import SESSION, connect, prepare, transaction
+from libs.outbox.transaction import Row, Transaction
+
+POOL_SIZE: Final = 4
+POOL_WAIT_SECONDS: Final = 5.0
+
+
+class Database:
+    """Where a service keeps its rows. Everything raises psycopg.Error when the server is away."""
+
+    def __init__(self, dsn: str, service: str) -> None:
+        self._dsn = dsn
+        self._service = service
+        options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
+        self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=POOL_SIZE,
+            open=False,
+            timeout=POOL_WAIT_SECONDS,
+            check=AsyncConnectionPool.check_connection,
+            configure=_configure,
+            kwargs={"application_name": f"{service} pool", "options": options, "connect_timeout": 5},
+            name=service,
+        )
+
+    async def open(self) -> None:
+        """Open the pool; connections are made as they are needed."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A pipelined transaction on a pooled connection; committed at the end, rolled back on error."""
+        async with self._pool.connection() as connection, transaction(connection) as tx:
+            await tx.read_clock()
+            yield tx
+
+    async def dedicated(self, purpose: str, *, autocommit: bool = False, **session: str) -> AsyncConnection[Row]:
+        """A connection of its own, to be closed by the caller."""
+        return await connect(
+            self._dsn, name=f"{self._service} {purpose}", autocommit=autocommit, **session
+        )
+
+
+async def _configure(connection: AsyncConnection[Row]) -> None:
+    prepare(connection)
