@@ -69,13 +69,14 @@ class Topics:
 
     async def read(self, *topics: str) -> list[RawRecord]:
         """Everything that lies in the topics now, each partition in its order."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
         await consumer.start()
         try:
             places = self._places(topics)
             consumer.assign(places)
             ends = await consumer.end_offsets(places)
-            await consumer.seek_to_beginning(*places)
             found: list[RawRecord] = []
             while any([await consumer.position(place) < ends[place] for place in places]):
                 batches = await consumer.getmany(timeout_ms=1_000)
@@ -109,12 +110,20 @@ async def topics(bootstrap_servers: str, *, partitions: int = 2) -> AsyncIterato
     """Fresh topics under a prefix of their own, deleted afterwards."""
     prefix = f"t{secrets.token_hex(4)}-"
     await create_topics(bootstrap_servers, partitions=partitions, prefix=prefix)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
     try:
+        await eventually(lambda: _led(admin, prefix, partitions), what="a leader for every partition")
         yield Topics(bootstrap_servers, prefix, partitions)
     finally:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-        await admin.start()
-        try:
-            await admin.delete_topics(list(retention(prefix)))
-        finally:
-            await admin.close()
+        await admin.delete_topics(list(retention(prefix)))
+        await admin.close()
+
+
+async def _led(admin: AIOKafkaAdminClient, prefix: str, partitions: int) -> bool:
+    """Whether the new topics have leaders: the broker answers their creation before it leads them."""
+    described = await admin.describe_topics(list(retention(prefix)))
+    return all(
+        len(topic["partitions"]) == partitions and all(p["leader"] >= 0 for p in topic["partitions"])
+        for topic in described
+    )
