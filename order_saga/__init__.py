@@ -1,0 +1,1 @@
+"""The orchestrator: drives every order through its saga."""
