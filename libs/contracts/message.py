@@ -30,11 +30,11 @@ class Refusal(Event):
     reason: str
 
 
-Done = TypeVar("Done", bound=Event, covariant=True)
-Refused = TypeVar("Refused", bound=Refusal, covariant=True)
+Done_co = TypeVar("Done_co", bound=Event, covariant=True)
+Refused_co = TypeVar("Refused_co", bound=Refusal, covariant=True)
 
 
-class Command(Contract, Generic[Done, Refused]):
+class Command(Contract, Generic[Done_co, Refused_co]):
     """A request to one service, and the answers it may give.
 
     `Command[InventoryReserved, InventoryReserveFailed]` is answered by one of the two;

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from libs.contracts.catalogue import CONTRACTS
 from libs.contracts.message import Contract
-from libs.contracts.values import MessageId, OrderId, SagaId
+from libs.contracts.values import MessageId, SagaId
 from libs.messaging.errors import Undecodable
 from libs.messaging.message import Correlation, Message, Origin, Outgoing, Trace
 from libs.messaging.partitioning import key_hash
@@ -47,7 +47,9 @@ class Codec:
         self._source = f"/{service}"
         self._prefix = prefix
 
-    def decode(self, record: Record, now: datetime, handled: Mapping[str, type[object]]) -> Message[Contract] | None:
+    def decode(
+        self, record: Record, now: datetime, handled: Mapping[str, type[object]]
+    ) -> Message[Contract] | None:
         """The message in a record, or None where its type is known and not in `handled`.
 
         Raises Undecodable. `handled` maps wire names to the contracts that the service has routes for.
@@ -74,7 +76,9 @@ class Codec:
             origin=Origin(record.topic, record.partition, record.offset),
         )
 
-    def encode(self, outgoing: Outgoing, message_id: MessageId, correlation: Correlation, now: str) -> OutboxRow:
+    def encode(
+        self, outgoing: Outgoing, message_id: MessageId, correlation: Correlation, now: str
+    ) -> OutboxRow:
         """The outbox row of a message; `now` is RFC 3339."""
         body = outgoing.body
         headers = {
@@ -132,9 +136,7 @@ def readable_headers(record: Record) -> list[list[str | dict[str, str]]]:
 
 def raw_headers(stored: list[list[str | dict[str, str]]]) -> list[tuple[str, bytes]]:
     """The headers that `readable_headers` made readable."""
-    return [
-        (_bytes(name).decode("utf-8", "replace"), _bytes(value)) for name, value in stored
-    ]
+    return [(_bytes(name).decode("utf-8", "replace"), _bytes(value)) for name, value in stored]
 
 
 def _text(value: bytes | None) -> Any:
@@ -227,5 +229,3 @@ def _payload(contract: type[Contract], record: Record) -> Contract:
 
 def _has_nul(body: Contract) -> bool:
     return "\\u0000" in body.model_dump_json()
-
-

@@ -1,15 +1,18 @@
 """Reads records in batches from the partitions that the group gave this process."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 
+from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
 
 SESSION_TIMEOUT_MS: Final = 6_000
@@ -17,6 +20,17 @@ HEARTBEAT_MS: Final = 2_000
 FETCH_WAIT_MS: Final = 100
 MAX_POLL_INTERVAL_MS: Final = 24 * 3_600 * 1_000
 """The offsets in the database are the fence, so a slow batch need not cost the assignment."""
+
+LEAVE_SECONDS: Final = 3.0
+HINT_SECONDS: Final = 1.0
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(repr(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,7 @@ class RecordConsumer:
         client_id: str,
     ) -> None:
         self._topics = topics
+        self._started_at = time.time()
         self._listener = _Listener(listener)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
@@ -67,17 +82,30 @@ class RecordConsumer:
         )
 
     async def start(self) -> None:
-        """Join the group. Raises KafkaError where no broker answers."""
+        """Join the group. Raises BrokerUnavailable where no broker answers."""
         self._consumer.subscribe(list(self._topics), listener=self._listener)
-        await self._consumer.start()
+        with _unavailable():
+            await self._consumer.start()
+        self._started_at = time.time()
 
     async def stop(self) -> None:
-        """Leave the group, so that another member takes over at once."""
-        await self._consumer.stop()
+        """Leave the group, so that another member takes over at once; gives up where no broker answers."""
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._consumer.stop()
+
+    def silent_seconds(self) -> float:
+        """For how long no broker has answered a fetch."""
+        answers = [self._started_at]
+        for place in self._consumer.assignment():
+            with suppress(IllegalStateError):
+                answers.append((self._consumer.last_poll_timestamp(place) or 0) / 1_000)
+        return time.time() - max(answers)
 
     async def poll(self, max_records: int, timeout_ms: int) -> list[Record]:
         """What has come, at most `max_records`, each partition in order of offset; waits up to `timeout_ms`."""
-        polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        with _unavailable():
+            polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         return [
             Record(r.topic, r.partition, r.offset, r.key, r.value, r.headers)
             for records in polled.values()
@@ -93,10 +121,11 @@ class RecordConsumer:
                 continue
 
     async def bounds(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
-        """Where each partition starts and ends now. Raises KafkaError."""
+        """Where each partition starts and ends now. Raises BrokerUnavailable."""
         wanted = [KafkaPartition(*place) for place in places]
-        starts = await self._consumer.beginning_offsets(wanted)
-        ends = await self._consumer.end_offsets(wanted)
+        with _unavailable():
+            starts = await self._consumer.beginning_offsets(wanted)
+            ends = await self._consumer.end_offsets(wanted)
         return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in wanted}
 
     def seen_to_end(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
@@ -123,10 +152,9 @@ class RecordConsumer:
         known = {place: o for place, o in known.items() if place in self._consumer.assignment()}
         if not known:
             return
-        try:
-            await self._consumer.commit(known)
-        except (CommitFailedError, IllegalStateError, KafkaError):
-            return
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(HINT_SECONDS):
+                await self._consumer.commit(known)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -25,5 +25,3 @@ class Undecodable(MessagingError):  # noqa: N818 - the name says what the record
 
 class BrokerUnavailable(MessagingError):  # noqa: N818
     """A broker or a leader is away; nothing is known of what was under way."""
-
-

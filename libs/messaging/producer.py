@@ -45,9 +45,7 @@ class RecordProducer:
     Sends wait for `acks=all`. A record may be sent twice after a failure; its reader drops the second.
     """
 
-    def __init__(
-        self, bootstrap_servers: str, client_id: str, *, timeout_seconds: float = 10.0
-    ) -> None:
+    def __init__(self, bootstrap_servers: str, client_id: str, *, timeout_seconds: float = 10.0) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._timeout = timeout_seconds
@@ -98,9 +96,7 @@ class RecordProducer:
         batch = producer.create_batch()
         taken = 0
         for row in rows:
-            metadata = batch.append(
-                key=row.key, value=row.value, timestamp=None, headers=row.headers
-            )
+            metadata = batch.append(key=row.key, value=row.value, timestamp=None, headers=row.headers)
             if metadata is None:
                 break
             taken += 1

@@ -17,7 +17,8 @@ def letter(death: Death, message_id: MessageId, *, service: str, prefix: str, at
     record = death.record
     value = record.value or b""
     fits = len(value) <= MAX_VALUE_BYTES
-    headers = readable_headers(record) + [
+    headers = [
+        *readable_headers(record),
         ["dlq_reason", death.reason],
         ["dlq_error", death.error.replace("\x00", "\\0")[:2_000]],
         ["dlq_service", service],

@@ -139,7 +139,9 @@ async def advance(tx: Transaction, moves: Sequence[Move]) -> Result:
     )
 
 
-async def catch_up(tx: Transaction, offsets: dict[TopicPartition, int], at: dict[TopicPartition, datetime]) -> None:
+async def catch_up(
+    tx: Transaction, offsets: dict[TopicPartition, int], at: dict[TopicPartition, datetime]
+) -> None:
     """Note until when idle partitions were read to their end."""
     places = sorted(at)
     await tx.queue(
@@ -180,7 +182,9 @@ async def put(tx: Transaction, rows: Sequence[OutboxRow]) -> None:
         )
 
 
-async def offsets(tx: Transaction, places: Iterable[TopicPartition], starts: dict[TopicPartition, int]) -> dict[TopicPartition, Stored]:
+async def offsets(
+    tx: Transaction, places: Iterable[TopicPartition], starts: dict[TopicPartition, int]
+) -> dict[TopicPartition, Stored]:
     """Where the partitions were left; one never read before is entered at its start."""
     ordered = sorted(places)
     names = [p.topic for p in ordered], [p.partition for p in ordered]
@@ -191,7 +195,9 @@ async def offsets(tx: Transaction, places: Iterable[TopicPartition], starts: dic
     }
 
 
-async def park(tx: Transaction, record: Record, message_id: MessageId, key: str, error: str | None, delay: timedelta) -> None:
+async def park(
+    tx: Transaction, record: Record, message_id: MessageId, key: str, error: str | None, delay: timedelta
+) -> None:
     """Keep a message whole, to be tried again after `delay`, behind those of its key."""
     await tx.queue(
         PARK,
@@ -232,7 +238,9 @@ async def bury(tx: Transaction, death: Death) -> None:
 
 async def oldest_due(tx: Transaction) -> Parked | None:
     """The parked message that is due and the oldest of its key, locked; None where there is none."""
-    for row, message_id, topic, partition, offset, key, headers, payload, attempts in await tx.fetch(OLDEST_DUE):
+    for row, message_id, topic, partition, offset, key, headers, payload, attempts in await tx.fetch(
+        OLDEST_DUE
+    ):
         record = Record(topic, partition, offset, key.encode(), payload, raw_headers(headers))
         return Parked(row, message_id, key, record, attempts)
     return None

@@ -238,9 +238,7 @@ class Relay:
             partitions = self._partitions[place.topic]
             self._away[place] = _BackOff(time.monotonic() + delay, delay, partitions)
             self.counters.failures += 1
-            self._log.warning(
-                "outbox.send_failed", topic=place.topic, partition=place.partition, error=cause
-            )
+            self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)
         for row, cause in sent.refused.items():
             _, topic, key, *_ = rows[row]
             self._refused[topic, key] = time.monotonic() + REFUSED_BACK_OFF_SECONDS

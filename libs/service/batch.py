@@ -43,7 +43,8 @@ class Parking:
 
     def delay(self, attempt: int) -> timedelta:
         """How long to wait after so many failed attempts."""
-        return min(self.first_delay * 2 ** min(attempt - 1, 20), self.max_delay)
+        factor: int = 2 ** min(attempt - 1, 20)
+        return min(self.first_delay * factor, self.max_delay)
 
 
 @dataclass(slots=True)
@@ -107,9 +108,7 @@ class Batch(Generic[State]):
         self._parking = parking
         self._committed = committed
         self._routes = {route.body: route.decide for route in service.routes}
-        self._handled = {
-            body.wire: body for body in self._routes if issubclass(body, Contract)
-        }
+        self._handled = {body.wire: body for body in self._routes if issubclass(body, Contract)}
         self._alike: tuple[str, set[str]] = ("", set())
 
     async def consume(
@@ -314,9 +313,7 @@ class Batch(Generic[State]):
         for one in answers:
             outgoing = one if isinstance(one, Outgoing) else Outgoing(one)
             correlation = outgoing.correlation or message.answering()
-            rows.append(
-                self._codec.encode(outgoing, outgoing.id or self._new_id(), correlation, now)
-            )
+            rows.append(self._codec.encode(outgoing, outgoing.id or self._new_id(), correlation, now))
         return rows
 
     async def _park(
@@ -373,9 +370,7 @@ class Batch(Generic[State]):
         position = {move.place: move.expected for move in moves}
         caught_up = {move.place: move for move in moves}
         for record in records:
-            step = Move(
-                record.place, position[record.place], record.offset + 1, message_id_of(record)
-            )
+            step = Move(record.place, position[record.place], record.offset + 1, message_id_of(record))
             outcome.add(await self.consume(transactions, [record], [step], now))
             position[record.place] = step.next_offset
         rest = [

@@ -48,11 +48,11 @@ class Database:
             await tx.read_clock()
             yield tx
 
-    async def dedicated(self, purpose: str, *, autocommit: bool = False, **session: str) -> AsyncConnection[Row]:
+    async def dedicated(
+        self, purpose: str, *, autocommit: bool = False, **session: str
+    ) -> AsyncConnection[Row]:
         """A connection of its own, to be closed by the caller."""
-        return await connect(
-            self._dsn, name=f"{self._service} {purpose}", autocommit=autocommit, **session
-        )
+        return await connect(self._dsn, name=f"{self._service} {purpose}", autocommit=autocommit, **session)
 
 
 async def _configure(connection: AsyncConnection[Row]) -> None:

@@ -35,9 +35,7 @@ def on(body: type[Body], decide: Callable[[State, Body], Answer]) -> Route[State
     return Route(body, lambda state, message: decide(state, message.body))  # type: ignore[arg-type]
 
 
-def on_message(
-    body: type[Body], decide: Callable[[State, Message[Body]], Answer]
-) -> Route[State]:
+def on_message(body: type[Body], decide: Callable[[State, Message[Body]], Answer]) -> Route[State]:
     """Decide on the payload and its envelope."""
     return Route(body, decide)  # type: ignore[arg-type]
 
@@ -93,6 +91,4 @@ class Service(Generic[State]):
     @property
     def topics(self) -> tuple[str, ...]:
         """Every topic that a route's contract is published on."""
-        return tuple(
-            sorted({route.body.topic for route in self.routes if issubclass(route.body, Contract)})
-        )
+        return tuple(sorted({route.body.topic for route in self.routes if issubclass(route.body, Contract)}))

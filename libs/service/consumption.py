@@ -1,0 +1,339 @@
+"""Reads a service's topics and hands batches to its batch transaction, for as long as it runs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Generic, Protocol, TypeVar
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from libs.contracts.values import MessageId
+from libs.messaging.codec import message_id_of
+from libs.messaging.consumer import Bounds
+from libs.messaging.errors import MessagingError
+from libs.messaging.record import Record, TopicPartition
+from libs.outbox import mailbox
+from libs.outbox.connection import transaction
+from libs.outbox.errors import Fenced, OffsetAlarm
+from libs.outbox.mailbox import Move
+from libs.outbox.transaction import Row, Transaction
+from libs.service.batch import Batch, Outcome
+from libs.service.errors import SystemFault
+
+State = TypeVar("State")
+
+POLL_MS: Final = 500
+IDLE_WRITE_SECONDS: Final = 1.0
+HINT_SECONDS: Final = 5.0
+FIRST_BACK_OFF_SECONDS: Final = 0.1
+MAX_BACK_OFF_SECONDS: Final = 5.0
+ALARM_CHECK_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 20.0
+"""A client that no broker has answered for so long is thrown away: aiokafka may never recover by itself."""
+
+
+class Reader(Protocol):
+    """The member of a consumer group that records come from (libs.messaging.consumer)."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def poll(self, max_records: int, timeout_ms: int) -> list[Record]: ...
+    def seek(self, offsets: dict[TopicPartition, int]) -> None: ...
+    async def bounds(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]: ...
+    def seen_to_end(self, places: dict[TopicPartition, int]) -> dict[TopicPartition, float]: ...
+    async def publish_offsets(self, offsets: dict[TopicPartition, int]) -> None: ...
+    def silent_seconds(self) -> float: ...
+
+
+@dataclass(slots=True)
+class Health:
+    """Whether this consumer is fit for work, and if not, why."""
+
+    fault: str | None = "not started"
+
+
+class Consumption(Generic[State]):
+    """One consumer of one service, on a connection of its own.
+
+    The offsets that count are the database's. Every change of assignment raises `epoch`, and what
+    was polled before it is thrown away and read again from the stored offsets.
+    """
+
+    def __init__(
+        self,
+        batch: Batch[State],
+        *,
+        reader: Callable[["Consumption[State]"], Reader],
+        connect: Callable[[], Awaitable[AsyncConnection[Row]]],
+        batch_size: int,
+        done: Callable[[Outcome, float], None],
+        room: Callable[[], Awaitable[int]] | None = None,
+    ) -> None:
+        self._batch = batch
+        self._connect = connect
+        self._batch_size = batch_size
+        self._done = done
+        self._room = room
+        self._new_reader = reader
+        self._reader: Reader
+        self._connection: AsyncConnection[Row] | None = None
+        self._expected: dict[TopicPartition, int] = {}
+        self._to_check: dict[TopicPartition, MessageId] = {}
+        self._alarms: dict[TopicPartition, str] = {}
+        self._epoch = 0
+        self._lost = False
+        self._busy = asyncio.Lock()
+        self._database_ahead: float | None = None
+        self._last_idle_write = 0.0
+        self._last_hint = 0.0
+        self._last_alarm_check = 0.0
+        self._log = structlog.get_logger("consumer")
+        self.health = Health()
+
+    async def run(self) -> None:
+        """Consume until cancelled; every fault is waited out, on new connections."""
+        delay = FIRST_BACK_OFF_SECONDS
+        while True:
+            reader = self._reader = self._new_reader(self)
+            try:
+                await reader.start()
+                while reader.silent_seconds() < SILENT_SECONDS:
+                    if await self._turn_or_recover(delay):
+                        delay = FIRST_BACK_OFF_SECONDS
+                    else:
+                        delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
+                self._log.warning("consumer.silent", seconds=round(reader.silent_seconds()))
+            except (MessagingError, OSError) as error:
+                self._log.warning("consumer.start_failed", error=repr(error), retry_in_seconds=delay)
+                self.health.fault = repr(error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
+            finally:
+                await self._leave(reader)
+
+    async def stop(self, task: "asyncio.Task[None]") -> None:
+        """End `run`, whose task is given, between two batches."""
+        async with self._busy:
+            task.cancel()
+        await asyncio.wait([task])
+
+    async def _turn_or_recover(self, delay: float) -> bool:
+        try:
+            await self._turn()
+        except (psycopg.Error, SystemFault, Fenced, OffsetAlarm, MessagingError, OSError) as error:
+            self.health.fault = repr(error)
+            self._log.warning("batch.failed", error=repr(error), retry_in_seconds=delay)
+            await self._recover()
+            await asyncio.sleep(delay)
+            return False
+        self.health.fault = next(iter(self._alarms.values()), None)
+        return True
+
+    async def _leave(self, reader: Reader) -> None:
+        await reader.publish_offsets(dict(self._expected))
+        await reader.stop()
+        self._epoch += 1
+        self._expected.clear()
+        self._to_check.clear()
+        self._alarms.clear()
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _turn(self) -> None:
+        limit = self._batch_size
+        if self._room is not None:
+            limit = min(limit, await self._room())
+            if limit <= 0:
+                return
+        epoch = self._epoch
+        records = await self._reader.poll(limit, POLL_MS)
+        async with self._busy:
+            if self._lost:
+                await self._locate(list(self._expected))
+                return
+            if epoch != self._epoch:
+                self._reader.seek(self._positions())
+                return
+            records = self._wanted(records)
+            if records:
+                await self._handle(records)
+            else:
+                await self._idle()
+            await self._check_alarms()
+        await self._hint()
+
+    def _wanted(self, records: Sequence[Record]) -> list[Record]:
+        """Drop what is not to be handled: repeats, the record that only proves continuity, alarmed partitions."""
+        wanted = []
+        for record in records:
+            place = record.place
+            expected = self._expected.get(place)
+            if expected is None or place in self._alarms:
+                continue
+            last = self._to_check.pop(place, None)
+            if record.offset < expected:
+                if last is not None and record.offset == expected - 1 and message_id_of(record) != last:
+                    self._raise_alarm(
+                        place, "the topic was made anew: another record lies before the stored offset"
+                    )
+                continue
+            wanted.append(record)
+        return wanted
+
+    async def _handle(self, records: Sequence[Record]) -> None:
+        await self._check_gaps(records)
+        started = time.perf_counter()
+        moves = self._moves(records)
+        now = datetime.now(UTC) + timedelta(seconds=self._database_ahead or 0.0)
+        outcome = await self._batch.consume(self._transaction, records, moves, now)
+        for move in moves:
+            self._expected[move.place] = move.next_offset
+        self._done(outcome, time.perf_counter() - started)
+
+    def _moves(self, records: Sequence[Record]) -> list[Move]:
+        last = {record.place: record for record in records}
+        ends = self._reader.seen_to_end({place: r.offset + 1 for place, r in last.items()})
+        return [
+            Move(
+                place,
+                self._expected[place],
+                record.offset + 1,
+                message_id_of(record),
+                self._in_database_time(ends.get(place)),
+            )
+            for place, record in last.items()
+        ]
+
+    async def _check_gaps(self, records: Sequence[Record]) -> None:
+        """A gap is fine where the broker left one, and an alarm where retention ran past the stored offset."""
+        first: dict[TopicPartition, Record] = {}
+        for record in records:
+            first.setdefault(record.place, record)
+        ahead = [p for p, record in first.items() if record.offset > self._expected[p]]
+        if not ahead:
+            return
+        for place, bounds in (await self._reader.bounds(ahead)).items():
+            if bounds.start > self._expected[place]:
+                self._raise_alarm(place, f"records from {self._expected[place]} to {bounds.start} are gone")
+        if any(place in self._alarms for place in ahead):
+            raise OffsetAlarm("; ".join(self._alarms.values()))
+
+    async def _idle(self) -> None:
+        """Once a second, note until when the partitions were read to their end."""
+        now = time.monotonic()
+        if not self._expected or now - self._last_idle_write < IDLE_WRITE_SECONDS:
+            return
+        self._last_idle_write = now
+        seen = self._reader.seen_to_end(self._expected)
+        at = {place: self._in_database_time(when) for place, when in seen.items()}
+        known = {place: when for place, when in at.items() if when is not None}
+        async with self._transaction() as tx:
+            await mailbox.catch_up(tx, self._expected, known)
+
+    async def _check_alarms(self) -> None:
+        """See whether somebody has settled an alarm."""
+        now = time.monotonic()
+        if self._alarms and now - self._last_alarm_check >= ALARM_CHECK_SECONDS:
+            self._last_alarm_check = now
+            await self._locate(list(self._alarms))
+
+    async def _hint(self) -> None:
+        now = time.monotonic()
+        if self._expected and now - self._last_hint >= HINT_SECONDS:
+            self._last_hint = now
+            await self._reader.publish_offsets(dict(self._expected))
+
+    def _in_database_time(self, seen_at: float | None) -> datetime | None:
+        if seen_at is None or self._database_ahead is None:
+            return None
+        return datetime.fromtimestamp(seen_at + self._database_ahead, UTC)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._connect()
+        async with transaction(self._connection) as tx:
+            await tx.read_clock()
+            yield tx
+        # Read before now, so this is at most the difference: a caught-up time is never too late.
+        self._database_ahead = tx.now.timestamp() - time.time()
+
+    async def _recover(self) -> None:
+        """Forget what is in hand and go on from the stored offsets."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+        async with self._busy:
+            try:
+                await self._locate(list(self._expected))
+            except (psycopg.Error, MessagingError, OSError) as error:
+                self._lost = True
+                self._log.warning("consumer.not_located", error=repr(error))
+
+    async def revoked(self, places: Iterable[TopicPartition]) -> None:
+        """Finish the batch in hand, then forget the partitions."""
+        async with self._busy:
+            self._epoch += 1
+            for place in places:
+                self._expected.pop(place, None)
+                self._to_check.pop(place, None)
+                self._alarms.pop(place, None)
+
+    async def assigned(self, places: Iterable[TopicPartition]) -> None:
+        """Find where the partitions were left; waits for the database, because nothing can be done without."""
+        wanted = list(places)
+        delay = FIRST_BACK_OFF_SECONDS
+        async with self._busy:
+            while True:
+                try:
+                    await self._locate(wanted)
+                except (psycopg.Error, MessagingError, OSError) as error:
+                    self.health.fault = repr(error)
+                    self._log.warning("consumer.not_located", error=repr(error), retry_in_seconds=delay)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
+                else:
+                    break
+        self._log.info("consumer.assigned", partitions=len(wanted))
+
+    async def _locate(self, places: Sequence[TopicPartition]) -> None:
+        """Read the stored offsets, hold them against the topics, seek."""
+        self._epoch += 1
+        if not places:
+            return
+        bounds = await self._reader.bounds(places)
+        async with self._transaction() as tx:
+            stored = await mailbox.offsets(tx, places, {p: b.start for p, b in bounds.items()})
+        self._lost = False
+        for place, left in stored.items():
+            self._alarms.pop(place, None)
+            self._to_check.pop(place, None)
+            self._expected[place] = left.next_offset
+            lies = bounds[place]
+            if not lies.start <= left.next_offset <= lies.end:
+                self._raise_alarm(
+                    place, f"the stored offset {left.next_offset} is not within {lies.start} to {lies.end}"
+                )
+            elif left.last_message_id is not None and lies.start < left.next_offset:
+                self._to_check[place] = left.last_message_id
+        self._reader.seek({p: at for p, at in self._positions().items() if p in stored})
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        """Where to read on: one record earlier where that one has yet to prove that the topic is the same."""
+        return {
+            place: offset - 1 if place in self._to_check else offset
+            for place, offset in self._expected.items()
+        }
+
+    def _raise_alarm(self, place: TopicPartition, what: str) -> None:
+        alarm = (
+            f"{place.topic}/{place.partition}: {what}; settle it with"
+            f" `python -m libs.service accept-offset <service> {place.topic} {place.partition} <offset>`"
+        )
+        self._alarms[place] = alarm
+        self._log.error("consumer.offset_alarm", topic=place.topic, partition=place.partition, error=alarm)
