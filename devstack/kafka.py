@@ -48,6 +48,7 @@ class EmbeddedKafka:
         heap: str = _HEAP,
     ) -> None:
         self.port = port
+        self.controller_port = controller_port
         self.data_dir = data_dir.absolute()
         self.log = log or data_dir.with_name(f"{data_dir.name}.log")
         self._nodes = tuple(cluster) if cluster else (Node(1, port, controller_port),)

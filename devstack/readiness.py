@@ -57,3 +57,18 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+async def http_ok(port: int, path: str) -> bool:
+    """Ask a process on this machine over HTTP; only status 200 is a yes, a refusal and a silence are a no."""
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+                status_line = await reader.readline()
+            finally:
+                writer.close()
+    except OSError:
+        return False
+    return b" 200 " in status_line

@@ -1,0 +1,83 @@
+# Everything is run from here: `make` lists the targets. Settings are environment variables or `make up NAME=value`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+
+# What runs the platform, and what develops it: two locks, two stamps, so that a demo waits for no linter.
+RUN := .venv/.run
+DEV := .venv/.dev
+
+.PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
+	bench dead-letters redrive .venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(RUN): requirements.lock
+	@devstack/make_venv.sh requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUN)
+	@devstack/make_venv.sh requirements-dev.lock
+	@touch $@
+
+.venv: $(DEV) ## the virtual environment with everything in it
+
+demo: $(RUN) ## start the shop, place orders that go well and that do not, show their timelines (DEMO_EXIT=1 stops it)
+	@$(PYTHON) -m devstack demo
+
+up: $(RUN) ## start what is dead of the stack, in the background (STACK_DIR, STACK_PORT_OFFSET, BROKERS=3)
+	@$(PYTHON) -m devstack up
+
+down: $(RUN) ## stop the stack; its data stay
+	@$(PYTHON) -m devstack down
+
+status: $(RUN) ## what runs
+	@$(PYTHON) -m devstack status
+
+clean: $(RUN) ## stop the stack and remove its data
+	@$(PYTHON) -m devstack clean
+
+migrate: $(RUN) ## bring the running stack's databases to the newest revision (s=inventory: one of them)
+	@$(PYTHON) -m devstack migrate $(s)
+
+run: $(RUN) ## run one service in this terminal, in the running stack (s=inventory)
+	@$(PYTHON) -m devstack run $(s)
+
+test: test-unit test-integration ## all tests; PostgreSQL and Kafka are started and stopped by themselves
+
+test-unit: $(DEV) ## the tests that need nothing
+	@$(PYTEST) -m "not integration and not journey and not faults"
+
+test-integration: $(DEV) ## the tests that need PostgreSQL and Kafka, and the journeys through the whole system
+	@$(PYTEST) -m "integration or journey"
+
+check: lint ## lint, types, architecture, migrations against tables, unit tests
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m devstack check-migrations
+	@$(MAKE) test-unit
+
+lint: $(DEV) ## ruff, and is everything formatted
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+format: $(DEV) ## mend what ruff can mend
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+lock: $(DEV) ## resolve the dependencies of pyproject.toml anew
+	@devstack/lock.sh
+
+bench: $(DEV) ## measure (DURATION, SCENARIO)
+	@$(PYTHON) -m bench
+
+dead-letters: $(RUN) ## show a service's dead letters (s=inventory)
+	@$(PYTHON) -m devstack dead-letters $(s)
+
+redrive: $(RUN) ## run a dead letter again (s=inventory id=…)
+	@$(PYTHON) -m devstack redrive $(s) $(id)

@@ -1,0 +1,74 @@
+"""What the servers need before the services start: databases, tables, topics, the catalogue, the operator."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+
+from devstack import catalogue
+from devstack.errors import StackError
+from devstack.layout import CHECKOUT, SERVICE_PORTS, Layout
+from devstack.records import Secrets
+from devstack.units import Plan, service_environment
+from libs.messaging.topics import create_topics
+from migrations import runner
+from migrations.provision import access, provision
+
+OPERATOR_EMAIL = "operator@example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The dev profile's operator account."""
+
+    email: str
+    password: str
+
+
+def operator(secrets: Secrets) -> Operator:
+    """Return the account as it is, or will be made."""
+    return Operator(OPERATOR_EMAIL, secrets("operator"))
+
+
+async def prepare_databases(plan: Plan, secrets: Secrets) -> None:
+    """Make what is missing: roles, databases, tables, catalogue."""
+    made = await provision(plan.admin_dsn, secrets)
+    await asyncio.to_thread(migrate, plan.admin_dsn, secrets)
+    await catalogue.load(made["product"].runtime_dsn, made["inventory"].runtime_dsn)
+
+
+def migrate(admin_dsn: str, secrets: Secrets, service: str | None = None) -> None:
+    """Bring one database, or all, to the newest revision."""
+    for each in [service] if service else SERVICE_PORTS:
+        runner.upgrade(each, access(admin_dsn, each, secrets).owner_dsn)
+
+
+async def prepare_topics(layout: Layout, plan: Plan) -> None:
+    """Create the topics that are missing, with as many copies as the brokers allow."""
+    copies = max(1, len(plan.brokers))
+    await create_topics(
+        plan.kafka_bootstrap,
+        partitions=layout.partitions,
+        replication_factor=copies,
+        min_insync_replicas=max(1, copies - 1),
+    )
+
+
+async def prepare_operator(layout: Layout, plan: Plan, secrets: Secrets) -> None:
+    """Make the operator's account, or set its password again on old data."""
+    account = operator(secrets)
+    arguments = ["-m", "gateway", "users", "create", "--email", account.email, "--role", "operator"]
+    command = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        "--password-stdin",
+        cwd=CHECKOUT,
+        env=service_environment(layout, "gateway", plan.admin_dsn, plan.kafka_bootstrap, secrets),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _nothing = await command.communicate(account.password.encode())
+    if command.returncode != 0:
+        raise StackError(
+            f"The operator's account could not be made:\n{output.decode(errors='replace')[-2000:]}"
+        )

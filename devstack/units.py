@@ -1,0 +1,158 @@
+"""What a stack consists of: each unit is one process, with its ports, its start, and the question that proves it ready."""
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from devstack import postgres, processes
+from devstack.kafka import EmbeddedKafka
+from devstack.layout import CHECKOUT, SERVICE_PORTS, Layout
+from devstack.postgres import EmbeddedPostgres
+from devstack.processes import ProcessId
+from devstack.readiness import http_ok, until_ready
+from devstack.records import Secrets, kafka_cluster
+from migrations.provision import access
+
+CARD_PROVIDER: Final = "card_provider"
+_BROKERS: Final = ("kafka", "kafka_2", "kafka_3")
+_START_SECONDS: Final = 60.0
+_OWN_SETTINGS: Final = ("POSTGRES_URL", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One process of the stack; `stop_signal` ends it well, and it listens on `ports`."""
+
+    name: str
+    ports: tuple[int, ...]
+    log: Path
+    launch: Callable[[], ProcessId]
+    ready: Callable[[ProcessId], Awaitable[None]]
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All units of a stack, and where its servers are, be they its own or given from outside."""
+
+    units: tuple[Unit, ...]
+    admin_dsn: str
+    kafka_bootstrap: str
+
+    @property
+    def brokers(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.units if unit.name.startswith("kafka"))
+
+    @property
+    def services(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.units if unit.name in SERVICE_PORTS)
+
+    def named(self, name: str) -> tuple[Unit, ...]:
+        """Return the unit of that name; none where an external server takes its place."""
+        return tuple(unit for unit in self.units if unit.name == name)
+
+
+def plan(layout: Layout, secrets: Secrets) -> Plan:
+    """Say what has to run; servers given from outside are not among it."""
+    units = [_card_provider(layout)]
+    admin_dsn, bootstrap = layout.external_postgres, layout.external_kafka
+    if bootstrap is None:
+        cluster_id, brokers = kafka_cluster(layout.folder, layout.brokers)
+        nodes = {name: _kafka_node(layout, name, cluster_id, brokers) for name in _BROKERS[:brokers]}
+        bootstrap = nodes[_BROKERS[0]].bootstrap_servers
+        units += [_kafka_unit(name, node) for name, node in nodes.items()]
+    if admin_dsn is None:
+        server = EmbeddedPostgres(
+            layout.folder / "postgres",
+            layout.postgres_port,
+            password=secrets("postgres"),
+            log=layout.log("postgres"),
+        )
+        admin_dsn = server.admin_dsn
+        units.append(_postgres_unit(server))
+    for service in SERVICE_PORTS:
+        environment = service_environment(layout, service, admin_dsn, bootstrap, secrets)
+        arguments = ["-m", "libs.service", service]
+        units.append(_python_unit(layout, service, arguments, environment, layout.service_port(service)))
+    return Plan(tuple(units), admin_dsn, bootstrap)
+
+
+def service_environment(
+    layout: Layout, service: str, admin_dsn: str, bootstrap: str, secrets: Secrets
+) -> dict[str, str]:
+    """Return a service's whole environment: the caller's, with the stack's addresses in it."""
+    inherited = {name: value for name, value in layout.environ.items() if name not in _OWN_SETTINGS}
+    urls = {f"{name.upper()}_URL": layout.service_url(name) for name in SERVICE_PORTS}
+    return {
+        **inherited,
+        "PROFILE": "dev",
+        "DATABASE_URL": access(admin_dsn, service, secrets).runtime_dsn,
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "TOPIC_PARTITIONS": str(layout.partitions),
+        "HTTP_HOST": "127.0.0.1",
+        "HTTP_PORT": str(layout.service_port(service)),
+        "CARD_PROVIDER_URL": f"http://127.0.0.1:{layout.card_provider_port}",
+        "LOG_FORMAT": "json",
+        "PYTHONUNBUFFERED": "1",
+        **urls,
+    }
+
+
+def _postgres_unit(server: EmbeddedPostgres) -> Unit:
+    return Unit("postgres", (server.port,), server.log, server.launch, server.ready, postgres.STOP_SIGNAL)
+
+
+def _kafka_node(layout: Layout, name: str, cluster_id: str, brokers: int) -> EmbeddedKafka:
+    nodes = layout.nodes(brokers)
+    node = nodes[_BROKERS.index(name)]
+    return EmbeddedKafka(
+        layout.folder / name,
+        node.port,
+        node.controller_port,
+        cluster=nodes,
+        cluster_id=cluster_id,
+        log=layout.log(name),
+    )
+
+
+def _kafka_unit(name: str, node: EmbeddedKafka) -> Unit:
+    return Unit(name, (node.port, node.controller_port), node.log, node.launch, node.ready)
+
+
+def _card_provider(layout: Layout) -> Unit:
+    port = layout.card_provider_port
+    environment = {
+        **layout.environ,
+        "HTTP_HOST": "127.0.0.1",
+        "HTTP_PORT": str(port),
+        "CARD_PROVIDER_FILE": str(layout.folder / "card_provider.sqlite"),
+    }
+    return _python_unit(layout, CARD_PROVIDER, ["-m", "devstack.card_provider"], environment, port)
+
+
+def _python_unit(
+    layout: Layout, name: str, arguments: list[str], environment: Mapping[str, str], port: int
+) -> Unit:
+    log = layout.log(name)
+    argv = [sys.executable, *arguments]
+    return Unit(
+        name,
+        (port,),
+        log,
+        launch=partial(processes.launch, argv, log=log, cwd=CHECKOUT, env=environment),
+        ready=partial(_until_http_ready, name, port, log),
+    )
+
+
+async def _until_http_ready(name: str, port: int, log: Path, process: ProcessId) -> None:
+    await until_ready(
+        f"{name} on port {port}",
+        lambda: http_ok(port, "/readyz"),
+        process=process,
+        log=log,
+        within=_START_SECONDS,
+    )
