@@ -1,0 +1,1 @@
+"""The gateway's rules, without I/O: text, passwords, orders, refresh tokens, idempotency."""
