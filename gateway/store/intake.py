@@ -52,6 +52,10 @@ class Unavailable:
 Answer: TypeAlias = Accepted | InUse | Reused | Unavailable
 
 
+_Outcome: TypeAlias = tuple[set[OrderId], dict[tuple[UserId, str], Stored]]
+"""Which orders' keys were free, and what the others stand for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How orders share transactions; times in seconds."""
@@ -128,15 +132,17 @@ class Intake:
     def _arrange(self) -> None:
         """See to it that what is gathered gets its turn: now, or when its time is up."""
         loop = asyncio.get_running_loop()
-        if not self._groups or len(self._gathering) >= self._limits.group_size:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = loop.call_soon(self._go)
-        elif self._timer is None:
+        if len(self._gathering) >= self._limits.group_size:
+            self._go()
+        elif self._timer is None and self._groups:
             self._timer = loop.call_later(self._limits.group_wait, self._go)
+        elif self._timer is None:
+            self._timer = loop.call_soon(self._go)
 
     def _go(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._gathering and len(self._groups) < CONCURRENT_GROUPS:
             group = self._gathering[: self._limits.group_size]
             del self._gathering[: self._limits.group_size]
@@ -179,27 +185,27 @@ class Intake:
             _fail(one, error)
 
     async def _settle(self, ordered: Sequence[_Waiting]) -> None:
-        """Commit, and again after a system fault: a commit whose answer was lost is met as a known key."""
-        claims = [one.claim for one in ordered]
-        give_up = time.monotonic() + self._limits.commit
-        delay = FIRST_BACK_OFF_SECONDS
-        while True:
-            try:
-                won, stored = await self._commit(claims)
-            except (psycopg.Error, PoolTimeout, OSError) as error:
-                guilty = isinstance(error, psycopg.Error) and blames_message(error)
-                if guilty or time.monotonic() + delay > give_up:
-                    raise
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
-                delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
-            else:
-                break
+        won, stored = await self._persist([one.claim for one in ordered])
         if won:
             self._wake_relay()
         for one in ordered:
             _answer(one, _judge(one.claim, won, stored))
 
-    async def _commit(self, claims: Sequence[Claim]) -> tuple[set[OrderId], dict[tuple[UserId, str], Stored]]:
+    async def _persist(self, claims: Sequence[Claim]) -> _Outcome:
+        """Commit, and again after a system fault: a commit whose answer was lost is met as a known key."""
+        give_up = time.monotonic() + self._limits.commit
+        delay = FIRST_BACK_OFF_SECONDS
+        while True:
+            try:
+                return await self._commit(claims)
+            except (psycopg.Error, PoolTimeout, OSError) as error:
+                guilty = isinstance(error, psycopg.Error) and blames_message(error)
+                if guilty or time.monotonic() + delay > give_up:
+                    raise
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
+            delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
+
+    async def _commit(self, claims: Sequence[Claim]) -> _Outcome:
         stored: dict[tuple[UserId, str], Stored] = {}
         async with self._transaction() as tx:
             won = await intents.claim(tx, CREATE_ORDER, claims, self._limits.keep_keys)
