@@ -52,13 +52,16 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
 
     When the commit raises, nothing is known: it may have happened or not.
     """
-    async with connection.pipeline():
-        try:
-            yield Transaction(connection)
+    try:
+        async with connection.pipeline():
+            tx = Transaction(connection)
+            yield tx
             await connection.commit()
-        except BaseException:
-            await _roll_back(connection)
-            raise
+            await tx.arrived()
+    except BaseException:
+        # Outside of the pipeline: within, what it still has to answer would fail the rollback.
+        await _roll_back(connection)
+        raise
 
 
 async def _roll_back(connection: AsyncConnection[Row]) -> None:

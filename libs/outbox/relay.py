@@ -17,7 +17,7 @@ from libs.messaging.producer import Sent
 from libs.messaging.record import Sendable, TopicPartition
 from libs.outbox.transaction import Row
 
-LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('outbox relay'), %s)"
+LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('outbox relay'), %s::int)"
 NEXT: Final = """
     SELECT id, topic, key, key_hash, headers, payload FROM outbox ORDER BY id LIMIT %s
 """

@@ -6,7 +6,7 @@ from typing import Generic
 
 from libs.contracts.message import Command, Event, Refusal
 from libs.contracts.values import MessageId
-from libs.saga.instance import Data, Instance, Reason
+from libs.saga.instance import Data_co, Instance, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Rejection(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision(Generic[Data]):
+class Decision(Generic[Data_co]):
     """The outcome of one input, to be saved in one transaction.
 
     `cancel_due` is a cancel that the saga can no longer act on, because it is completed: whoever
@@ -82,7 +82,7 @@ class Decision(Generic[Data]):
     `rejected` says why an operator's action changed nothing.
     """
 
-    instance: Instance[Data]
+    instance: Instance[Data_co]
     commands: tuple[Send, ...] = ()
     journal: tuple[Entry, ...] = ()
     cancel_due: Reason | None = None

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from libs.contracts.values import MessageId, SagaId
 
 Data = TypeVar("Data")
+Data_co = TypeVar("Data_co", covariant=True)
 
 
 class Status(StrEnum):
@@ -53,7 +54,7 @@ class Flight:
 
 
 @dataclass(frozen=True, slots=True)
-class Instance(Generic[Data]):
+class Instance(Generic[Data_co]):
     """One saga: what is in flight, what is owed an undo, and what it knows.
 
     `stage` is the forward stage it stands in, or stood in when it turned back. `armed` are the
@@ -67,7 +68,7 @@ class Instance(Generic[Data]):
     version: int
     status: Status
     stage: str
-    data: Data
+    data: Data_co
     revision: int = 0
     flights: tuple[Flight, ...] = ()
     armed: tuple[str, ...] = ()

@@ -27,6 +27,8 @@ from libs.service.errors import SystemFault
 
 State = TypeVar("State")
 
+EXPECTED: Final = (psycopg.Error, SystemFault, Fenced, OffsetAlarm, MessagingError, OSError)
+"""Faults that a line says enough of; any other comes with its traceback."""
 POLL_MS: Final = 500
 IDLE_WRITE_SECONDS: Final = 1.0
 HINT_SECONDS: Final = 5.0
@@ -125,9 +127,12 @@ class Consumption(Generic[State]):
     async def _turn_or_recover(self, delay: float) -> bool:
         try:
             await self._turn()
-        except (psycopg.Error, SystemFault, Fenced, OffsetAlarm, MessagingError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is in Kafka must be read
             self.health.fault = repr(error)
-            self._log.warning("batch.failed", error=repr(error), retry_in_seconds=delay)
+            expected = isinstance(error, EXPECTED)
+            self._log.warning(
+                "batch.failed", error=repr(error), exc_info=not expected, retry_in_seconds=delay
+            )
             await self._recover()
             await asyncio.sleep(delay)
             return False

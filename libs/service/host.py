@@ -148,14 +148,18 @@ class Host(Generic[State]):
             await self._commits.wait(ROOM_WAIT_SECONDS)
         return free
 
+    def stop(self) -> None:
+        """Begin the orderly stop, as SIGTERM does."""
+        self._stop.set()
+
     async def run(self) -> None:
         """Start, serve, and stop in order. Raises StartupRefused with a sentence that names the remedy."""
         listener = listen(self._settings.http_host, self._settings.http_port)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self.stop)
         web = server(
-            build(self._service, self.runtime, self._faults),
+            build(self._service, self.runtime, self.faults),
             shutdown_seconds=self._settings.shutdown_seconds,
         )
         await self._database.open()
@@ -174,6 +178,7 @@ class Host(Generic[State]):
             refused = group.subgroup(StartupRefused)
             raise refused.exceptions[0] if refused is not None else group from None
         finally:
+            listener.close()
             await self._http.aclose()
             await self._database.close()
 
@@ -261,10 +266,10 @@ class Host(Generic[State]):
                     self._metrics.parked.set(parked)
                     self._metrics.dead.set(dead)
             self._metrics.relayed.set(sum(relay.counters.sent for relay in self._relays))
-            self._metrics.ready.set(not self._faults())
+            self._metrics.ready.set(not self.faults())
             await asyncio.sleep(GAUGES_SECONDS)
 
-    def _faults(self) -> list[str]:
+    def faults(self) -> list[str]:
         """What keeps the service from being ready."""
         if not self._ready:
             return ["stopping" if self._stop.is_set() else "starting"]

@@ -1,0 +1,111 @@
+"""The host on a real database and a real broker: what comes in is answered once, across restarts and lost topics."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from libs.contracts.inventory import InventoryReserved, ReserveInventory
+from libs.service.host import Host
+from libs.service.settings import Settings
+from tests.libs.service import tally
+from tests.support.backing import Backing
+from tests.support.builders import a_record, an_order_id, some_lines
+from tests.support.databases import Database
+from tests.support.topics import Topics
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def tallied(database: Callable[[str], Awaitable[Database]]) -> Database:
+    fresh = await database("inventory")
+    await fresh.rows(tally.TABLE)
+    await fresh.rows("GRANT ALL ON tally TO PUBLIC")
+    return fresh
+
+
+@asynccontextmanager
+async def hosted(database: Database, topics: Topics, **settings: object) -> AsyncIterator[Host[tally.Counts]]:
+    """The tally service in this process until the block ends."""
+    host = Host(
+        tally.tally(),
+        Settings.model_validate(
+            {
+                "database_url": database.runtime_dsn,
+                "kafka_bootstrap_servers": topics.bootstrap_servers,
+                "topic_prefix": topics.prefix,
+                "topic_partitions": 2,
+            }
+            | settings
+        ),
+    )
+    running = asyncio.create_task(host.run())
+    try:
+        yield host
+    finally:
+        host.stop()
+        await running
+
+
+def reservations(count: int) -> list[ReserveInventory]:
+    return [ReserveInventory(order_id=an_order_id(), lines=some_lines(1)) for _ in range(count)]
+
+
+async def test_commands_are_answered_once_across_a_restart(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    first, second = reservations(50), reservations(50)
+    records = [a_record(command) for command in first]
+    async with hosted(tallied, topics):
+        await topics.publish(*records, *records)
+        await topics.expect("inventory-events", 50)
+    await topics.publish(*records, *(a_record(command) for command in second))
+    async with hosted(tallied, topics):
+        await topics.expect("inventory-events", 100)
+    events = await topics.read("inventory-events")
+    assert sorted(event.key or b"" for event in events) == sorted(
+        str(command.order_id).encode() for command in (*first, *second)
+    )
+    assert {event.header("ce_type") for event in events} == {InventoryReserved.wire}
+    assert await tallied.row("SELECT count(*), max(heard) FROM tally") == (100, 1)
+    assert await tallied.rows("SELECT 1 FROM outbox") == []
+
+
+async def test_a_stored_offset_beyond_the_topic_is_an_alarm_until_somebody_settles_it(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    for partition in range(2):
+        await tallied.rows(
+            "INSERT INTO consumer_offsets (topic, partition, next_offset) VALUES (%s, %s, 1000)",
+            f"{topics.prefix}inventory-commands",
+            partition,
+        )
+    async with hosted(tallied, topics) as host:
+        await eventually(lambda: _alarmed(host))
+        await topics.publish(*(a_record(command) for command in reservations(5)))
+        assert await tallied.rows("SELECT 1 FROM tally") == []
+        await tallied.rows("UPDATE consumer_offsets SET next_offset = 0")
+        await topics.expect("inventory-events", 5)
+
+
+async def test_a_topic_made_anew_under_a_stored_offset_is_an_alarm(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    await topics.publish(*(a_record(command) for command in reservations(20)))
+    for partition in range(2):
+        await tallied.rows(
+            "INSERT INTO consumer_offsets (topic, partition, next_offset, last_message_id)"
+            " VALUES (%s, %s, 1, gen_random_uuid())",
+            f"{topics.prefix}inventory-commands",
+            partition,
+        )
+    async with hosted(tallied, topics) as host:
+        await eventually(lambda: _alarmed(host))
+        assert await tallied.rows("SELECT 1 FROM tally") == []
+
+
+async def _alarmed(host: Host[tally.Counts]) -> bool:
+    return any("accept-offset" in fault for fault in host.faults())
