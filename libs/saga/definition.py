@@ -86,6 +86,11 @@ class Step(Generic[Data]):
         return None if self.command is None else self.command.refused
 
     @property
+    def proof(self) -> type[Event] | None:
+        """The event that says that it was done."""
+        return self.until if self.command is None else self.command.done
+
+    @property
     def service(self) -> str:
         """Who is asked: the first part of the command's wire name."""
         return self.name if self.command is None else self.command.wire.partition(".")[0]

@@ -394,8 +394,7 @@ def _force(turn: Turn[Data], action: Force) -> Rejection | None:
         return Rejection.NOT_IN_FLIGHT
     step = turn.saga.steps[action.step]
     if action.outcome is Outcome.SUCCEEDED:
-        expected = step.until if step.command is None else step.command.done
-        if step.keep is not None and (expected is None or not isinstance(action.event, expected)):
+        if step.keep is not None and not (step.proof and isinstance(action.event, step.proof)):
             return Rejection.EVENT_NEEDED
         _note(turn, action, step.name)
         _succeeded(turn, step, flight, action.event)

@@ -1,0 +1,52 @@
+"""The orchestrator, put together."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
+from libs.contracts.topics import ORDER_SAGA_COMMANDS
+from libs.service.runtime import Runtime
+from libs.service.service import Gated, Route, Service, on_message
+from order_saga import api, domain, store
+from order_saga.cancel_completed_order import cancel_completed_order
+from order_saga.census import Census
+from order_saga.create_order import create_order
+from order_saga.domain import Book, Desk, Due, Operate
+from order_saga.settings import Limits, OrderSagaSettings
+from order_saga.timers import timers
+
+limits: Final = Limits()
+book: Final = Book.of(create_order.tuned(**limits.times), cancel_completed_order)
+census: Final = Census(limits.max_running_sagas)
+
+
+def routes(of: Book) -> Sequence[Route[Desk]]:
+    """Who decides on what: starts, cancels, every answer to the book's commands, deadlines, operators."""
+    return [
+        on_message(SagaCreateOrder, domain.begin),
+        on_message(SagaCancelOrder, domain.cancel),
+        *(on_message(event, domain.reply) for event in of.known.replies),
+        on_message(Due, domain.fire),
+        on_message(Operate, domain.operate),
+    ]
+
+
+async def startup(runtime: Runtime) -> None:
+    """Refuse sagas of unknown versions, and count those under way."""
+    await store.check_versions(book, runtime)
+    await census.open(runtime)
+
+
+service: Final = Service(
+    name="order_saga",
+    load=partial(store.load, book),
+    save=store.save,
+    routes=routes(book),
+    gated=Gated(topics=(ORDER_SAGA_COMMANDS,), room=census.room),
+    api=partial(api.router, book),
+    workers=[timers(book), census.watch],
+    settings=OrderSagaSettings,
+    startup=startup,
+    committed=census.note,
+)

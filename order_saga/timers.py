@@ -1,0 +1,61 @@
+"""Fires deadlines: claims due sagas and runs them through the batch transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from libs.contracts.values import SagaId
+from libs.messaging.message import Message
+from libs.outbox.transaction import Transaction
+from libs.service.errors import DecideFailed
+from libs.service.runtime import Runtime
+from order_saga import store
+from order_saga.domain import Book, Due
+
+LONGEST_WAIT_SECONDS: Final = 1.0
+PACE_SECONDS: Final = 0.2
+"""Between two looks, however much is committed in between."""
+
+
+def timers(book: Book) -> Callable[[Runtime], Awaitable[None]]:
+    """The worker that fires the deadlines of the sagas in the book."""
+
+    async def work(runtime: Runtime) -> None:
+        topics = [runtime.settings.topic_prefix + topic for topic in book.known.reply_topics]
+        failing: set[SagaId] = set()
+
+        async def due(tx: Transaction) -> Sequence[Message[object]]:
+            return await store.claim_due(book, topics, tx, leave=failing)
+
+        while True:
+            try:
+                fired = await runtime.feed(due)
+            except DecideFailed as failed:
+                # One saga that cannot take its timeout must not keep the others from theirs.
+                _leave(failing, failed, runtime)
+                continue
+            if fired < store.CLAIM:
+                await _rest(runtime)
+                failing.clear()
+
+    return work
+
+
+def _leave(failing: set[SagaId], failed: DecideFailed, runtime: Runtime) -> None:
+    match failed.message.body:
+        case Due(saga_id=saga_id):
+            failing.add(saga_id)
+            runtime.log.error("saga.timer_failed", saga_id=str(saga_id), exc_info=failed.cause)
+        case _:
+            raise failed
+
+
+async def _rest(runtime: Runtime) -> None:
+    """Wait until the next deadline, or a commit that may have set an earlier one."""
+    async with runtime.database.transaction() as tx:
+        deadline = await store.next_deadline(tx)
+        ahead = LONGEST_WAIT_SECONDS if deadline is None else (deadline - tx.now).total_seconds()
+    await asyncio.sleep(PACE_SECONDS)
+    rest = min(ahead, LONGEST_WAIT_SECONDS) - PACE_SECONDS
+    if rest > 0:
+        await runtime.batch_committed(rest)
