@@ -1,0 +1,1 @@
+"""Knows how much of each product there is, and for which orders it is held."""

@@ -1,0 +1,1 @@
+"""Keeps the catalogue: the only source of product names and prices."""
