@@ -1,0 +1,99 @@
+"""One measured load: the generator runs beside the stack, then counters, saga table and books are read."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+import psycopg
+
+from bench import counters
+from bench.counters import Counters
+from bench.plan import OUTCOME, PLAN, Outcome, Plan
+from bench.result import Ended, Result, boiled_down
+from bench.stack import ROOT, Stack
+from tests.faults.auditor import Books, audit, opened
+from tests.support.waiting import eventually
+
+ENDS: Final = b"""
+    SELECT id, extract(epoch FROM finished_at)::float8, status, reason_code
+    FROM sagas WHERE id = ANY(%s::uuid[]) AND finished_at IS NOT NULL
+"""
+EVERYTHING_ENDED: Final = b"SELECT NOT EXISTS (SELECT FROM sagas WHERE status IN ('running', 'compensating'))"
+QUIET_SECONDS: Final = 120.0
+SLACK_SECONDS: Final = 120.0
+
+
+async def generate(plan: Plan) -> Outcome:
+    """Run a load in a process of its own. Raises RuntimeError with its last words."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bench.load",
+        cwd=ROOT,
+        env=dict(os.environ),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(plan.warmup_seconds + plan.seconds + plan.drain_seconds + SLACK_SECONDS):
+            output, errors = await child.communicate(PLAN.dump_json(plan))
+    except TimeoutError:
+        child.kill()
+        raise RuntimeError("the load generator did not come to an end") from None
+    if child.returncode != 0:
+        raise RuntimeError(f"the load generator failed: {errors.decode(errors='replace')[-2_000:]}")
+    return OUTCOME.validate_json(output)
+
+
+class Meter:
+    """Reads the counters and the books before a load, and again when all is quiet after it."""
+
+    def __init__(self, stack: Stack, counted: Counters, before: Books) -> None:
+        self._stack = stack
+        self._counted = counted
+        self._before = before
+
+    @classmethod
+    async def started(cls, stack: Stack) -> "Meter":
+        """Read both now."""
+        info = stack.info
+        return cls(stack, await counters.read(info), await opened(info.postgres_admin))
+
+    async def result(self, scenario: str, load: str, outcome: Outcome) -> Result:
+        """Wait until no order is under way, and boil everything down."""
+        await quiet(self._stack)
+        info = self._stack.info
+        used = counters.used(self._counted, await counters.read(info))
+        ends = await ends_of(self._stack, [p.order_id for p in outcome.orders if p.order_id is not None])
+        violations = await audit(info.postgres_admin, self._before, bootstrap=info.kafka_bootstrap)
+        return boiled_down(scenario, load, outcome, ends, used, [str(each) for each in violations])
+
+
+async def measured(scenario: str, load: str, stack: Stack, plan: Plan) -> Result:
+    """One load from its first order to quiet, with its costs and its books."""
+    meter = await Meter.started(stack)
+    return await meter.result(scenario, load, await generate(plan))
+
+
+async def quiet(stack: Stack, *, within: float = QUIET_SECONDS) -> None:
+    """Return once no saga is open."""
+    async with await psycopg.AsyncConnection.connect(
+        stack.info.postgres["order_saga"], autocommit=True
+    ) as session:
+
+        async def ask() -> bool:
+            row = await (await session.execute(EVERYTHING_ENDED)).fetchone()
+            return row is not None and bool(row[0])
+
+        await eventually(ask, within=within, every=0.2, what="no saga open")
+
+
+async def ends_of(stack: Stack, orders: Iterable[UUID]) -> dict[UUID, Ended]:
+    """How the saga table says that these orders ended."""
+    async with await psycopg.AsyncConnection.connect(stack.info.postgres["order_saga"]) as session:
+        cursor = await session.execute(ENDS, [list(orders)])
+        return {row[0]: Ended(row[1], row[2], row[3]) async for row in cursor}

@@ -1,0 +1,160 @@
+"""The scenarios: which loads each one drives, on which settings of the stack."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from bench.growth import grow
+from bench.measure import Meter, ends_of, generate, measured, quiet
+from bench.plan import Plan
+from bench.result import Result
+from bench.shop import Shop, buyers
+from bench.stack import Stack, gone
+
+IN_FLIGHT: Final = (64, 200, 1_000)
+RATES: Final = (10.0, 50.0)
+WARMUP_SECONDS: Final = 5.0
+BACKLOG_ORDERS: Final = 20_000
+GROWN_ORDERS: Final = 1_000_000
+ONE_BY_ONE: Final[Mapping[str, str]] = MappingProxyType(
+    {"BATCH_SIZE": "1", "RELAY_BATCH_SIZE": "1", "GROUP_COMMIT_SIZE": "1"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A running stack with a filled shop, and how much of everything is wanted."""
+
+    stack: Stack
+    shop: Shop
+    seconds: float
+    in_flight: tuple[int, ...] = IN_FLIGHT
+    backlog_orders: int = BACKLOG_ORDERS
+    grown_orders: int = GROWN_ORDERS
+
+    async def plan(self) -> Plan:
+        """A closed loop of one, to be changed; its customers are signed in now."""
+        info = self.stack.info
+        return Plan(
+            gateway_url=info.gateway_url,
+            kafka_bootstrap=info.kafka_bootstrap,
+            buyers=await buyers(info, self.stack.folder),
+            products=self.shop.products,
+            loop="closed",
+            seconds=self.seconds,
+            warmup_seconds=min(WARMUP_SECONDS, self.seconds),
+            seed=time.time_ns() % 1_000_000,
+        )
+
+
+async def peak(bench: Bench) -> AsyncIterator[Result]:
+    """A closed loop at several depths."""
+    for in_flight in bench.in_flight:
+        yield await _closed(bench, "peak", in_flight)
+
+
+async def latency(bench: Bench) -> AsyncIterator[Result]:
+    """An open loop at two rates; every fifth order waits for its end over HTTP."""
+    for rate in RATES:
+        plan = replace(await bench.plan(), loop="open", rate=rate, seen_share=0.2)
+        yield await measured("latency", f"{rate:g}/s", bench.stack, plan)
+
+
+async def cost(bench: Bench) -> AsyncIterator[Result]:
+    """What a saga costs at 200 in flight; every load counts it, this one is made for it."""
+    yield await _closed(bench, "cost", 200)
+
+
+async def baseline(bench: Bench) -> AsyncIterator[Result]:
+    """The same code with batches of one, and then as it is, in the same run."""
+    await bench.stack.down()
+    await bench.stack.up(ONE_BY_ONE)
+    try:
+        one_by_one = await _closed(bench, "baseline", 200)
+        yield replace(one_by_one, load="200, batches of one")
+    finally:
+        await bench.stack.down()
+        await bench.stack.up()
+    batched = await _closed(bench, "baseline", 200)
+    gain = batched.sagas_per_s / one_by_one.sagas_per_s if one_by_one.sagas_per_s else 0.0
+    yield replace(batched, notes={"times_batches_of_one": round(gain, 2)})
+
+
+async def growth(bench: Bench) -> AsyncIterator[Result]:
+    """Peak on tables as they are, and again with many finished orders in them."""
+    small = await _closed(bench, "growth", 200)
+    yield small
+    orders = await grow(bench.stack, bench.grown_orders)
+    grown = await _closed(bench, "growth", 200)
+    slower = 1 - grown.sagas_per_s / small.sagas_per_s if small.sagas_per_s else 1.0
+    yield replace(grown, load=f"200, {orders} orders there", notes={"slower_by": round(slower, 3)})
+
+
+async def backlog(bench: Bench) -> AsyncIterator[Result]:
+    """Orders are accepted while order_saga is down; then it drains them."""
+    stack = bench.stack
+    meter = await Meter.started(stack)
+    await gone(stack.signal("order_saga", signal.SIGTERM), within=20)
+    plan = await bench.plan()
+    accepting = await generate(
+        replace(
+            plan, in_flight=64, orders=bench.backlog_orders, seconds=3_600, warmup_seconds=0, follow=False
+        )
+    )
+    back = time.time()
+    await stack.up()
+    await quiet(stack, within=600)
+    ids = [placed.order_id for placed in accepting.orders if placed.order_id is not None]
+    ends = await ends_of(stack, ids)
+    accepted_in = max(placed.answered for placed in accepting.orders) - accepting.window_from
+    drained = replace(accepting, window_to=max(end.at for end in ends.values()))
+    result = await meter.result("backlog", f"{len(ids)} orders", drained)
+    notes = {
+        "accepted_per_s": round(len(ids) / accepted_in, 1),
+        "drained_in_s": round(drained.window_to - back, 1),
+    }
+    yield replace(result, sagas_per_s=round(len(ids) / (drained.window_to - back), 1), notes=notes)
+
+
+async def recovery(bench: Bench) -> AsyncIterator[Result]:
+    """order_saga is killed in the middle of a load and started again."""
+    stack = bench.stack
+    meter = await Meter.started(stack)
+    plan = replace(await bench.plan(), in_flight=200, seconds=max(bench.seconds, 30.0))
+    load = asyncio.create_task(generate(plan))
+    await asyncio.sleep(plan.warmup_seconds + plan.seconds / 3)
+    await gone(stack.signal("order_saga", signal.SIGKILL))
+    killed = time.time()
+    await stack.up()
+    back = time.time()
+    outcome = await load
+    result = await meter.result("recovery", "200, kill -9 order_saga", outcome)
+    seconds = result.sagas_by_second
+    until_kill, from_back = int(killed - outcome.window_from), int(back - outcome.window_from)
+    before = sum(seconds[:until_kill]) / max(1, until_kill)
+    regained = next((n for n, rate in enumerate(seconds[from_back:]) if rate >= 0.9 * before), -1)
+    notes = {"down_s": round(back - killed, 1), "back_at_90_percent_after_s": regained}
+    yield replace(result, notes=notes)
+
+
+async def _closed(bench: Bench, scenario: str, in_flight: int) -> Result:
+    plan = replace(await bench.plan(), in_flight=in_flight)
+    return await measured(scenario, str(in_flight), bench.stack, plan)
+
+
+SCENARIOS: Final[Mapping[str, Callable[[Bench], AsyncIterator[Result]]]] = MappingProxyType(
+    {
+        "peak": peak,
+        "latency": latency,
+        "cost": cost,
+        "baseline": baseline,
+        "backlog": backlog,
+        "recovery": recovery,
+        "growth": growth,
+    }
+)
+"""By name; growth comes last, because it leaves a stack full of old orders behind."""
