@@ -1,0 +1,1 @@
+"""The fold: pure; what each event tells of its order, and how what was told comes together."""
