@@ -36,7 +36,8 @@ _CHANGE: Final = """
 _REHASH: Final = "UPDATE users SET password_hash = %s WHERE id = %s AND password_hash = %s"
 
 _ISSUE: Final = """
-    INSERT INTO refresh_tokens (token_hash, family_id, user_id, expires_at) VALUES (%s, %s, %s, %s)
+    INSERT INTO refresh_tokens (token_hash, family_id, user_id, expires_at)
+    VALUES (%s, %s, %s, clock_timestamp() + %s::bigint * interval '1 second')
     ON CONFLICT (token_hash) DO NOTHING
 """
 _LOCK_FAMILY: Final = """
@@ -138,14 +139,12 @@ async def rehash(tx: Transaction, user_id: UserId, old: str, new: str) -> None:
     await tx.queue(_REHASH, [new, user_id, old])
 
 
-async def begin_family(
-    tx: Transaction, user_id: UserId, family_id: UUID, token: str, until: datetime
-) -> None:
-    """Store the first refresh token of a session."""
-    await tx.queue(_ISSUE, [hashed(token), family_id, user_id, until])
+async def begin_family(tx: Transaction, user_id: UserId, family_id: UUID, token: str, seconds: int) -> None:
+    """Store the first refresh token of a session, good for so many seconds."""
+    await tx.queue(_ISSUE, [hashed(token), family_id, user_id, seconds])
 
 
-async def renew(tx: Transaction, token: str, key: bytes, life: timedelta, grace: timedelta) -> Renewal:
+async def renew(tx: Transaction, token: str, key: bytes, life_seconds: int, grace: timedelta) -> Renewal:
     """Use a refresh token: rotate it, give its successor again, or revoke its family.
 
     The whole family is locked, so of two uses at once the second sees what the first did; a
@@ -168,7 +167,7 @@ async def renew(tx: Transaction, token: str, key: bytes, life: timedelta, grace:
             following = successor(token, key)
             if verdict is Verdict.ROTATE:
                 await tx.queue(_USE, [tx.now, presented])
-                await tx.queue(_ISSUE, [hashed(following), known.family_id, known.user_id, tx.now + life])
+                await tx.queue(_ISSUE, [hashed(following), known.family_id, known.user_id, life_seconds])
             account = await by_id(tx, known.user_id)
             return Renewal(verdict, account, known.family_id, following)
 

@@ -46,10 +46,14 @@ Keys: TypeAlias = Mapping[str, OKPKey]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose request it is; the roles are among customer, operator, admin and service."""
+    """Whose request it is; the roles are among customer, operator, admin and service.
+
+    `session_id` is the token's `sid`, where it has one.
+    """
 
     user_id: UserId
     roles: frozenset[str]
+    session_id: UUID | None = None
 
     @property
     def is_operator(self) -> bool:
@@ -157,7 +161,9 @@ def _verify(token: str, kid: str, keys: Keys, now: float) -> _Verified:
         raise InvalidTokenError("not valid yet")
     if not isinstance(claims.get("jti"), str) or not claims["jti"]:
         raise InvalidTokenError("no jti")
-    return _Verified(Principal(_subject(claims), _roles(claims)), expires_at, kid)
+    session_id = _uuid(claims, "sid") if "sid" in claims else None
+    principal = Principal(UserId(_uuid(claims, "sub")), _roles(claims), session_id)
+    return _Verified(principal, expires_at, kid)
 
 
 def _seconds(claims: Mapping[str, object], name: str) -> int:
@@ -174,15 +180,15 @@ def _not_before(claims: Mapping[str, object]) -> int:
     return _seconds(claims, "nbf") if "nbf" in claims else 0
 
 
-def _subject(claims: Mapping[str, object]) -> UserId:
-    match claims.get("sub"):
+def _uuid(claims: Mapping[str, object], name: str) -> UUID:
+    match claims.get(name):
         case str() as text:
             try:
-                return UserId(UUID(text))
+                return UUID(text)
             except ValueError as error:
-                raise InvalidTokenError("sub is no user id") from error
+                raise InvalidTokenError(f"{name} is no UUID") from error
         case _:
-            raise InvalidTokenError("no sub")
+            raise InvalidTokenError(f"no {name}")
 
 
 def _roles(claims: Mapping[str, object]) -> frozenset[str]:

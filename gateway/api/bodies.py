@@ -1,0 +1,417 @@
+"""What clients send and get, as the OpenAPI document shows it."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.api.strict import Id, StrictBody, Text
+from gateway.domain.orders import Asked
+from gateway.domain.passwords import MAX_LENGTH, MIN_LENGTH
+from gateway.store.accounts import Account
+from libs.contracts.values import (
+    MAX_LINES,
+    MAX_MINOR,
+    MAX_QUANTITY,
+    Line,
+    PaymentMethodId,
+    ProductId,
+    UserId,
+)
+
+MAX_STOCK: Final = 1_000_000_000
+_ADDRESS = 254
+
+
+def _short_and_lower(value: object) -> object:
+    if isinstance(value, str):
+        if len(value) > _ADDRESS:
+            raise PydanticCustomError("string_too_long", "An address has at most 254 characters")
+        return value.strip().lower()
+    return value
+
+
+Email = Annotated[
+    EmailStr, BeforeValidator(_short_and_lower, json_schema_input_type=str), Field(max_length=_ADDRESS)
+]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()./-]{3,28}[0-9]$", max_length=30)]
+Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$", max_length=12)]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+class Answer(BaseModel):
+    """An answer's body."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Money(Answer):
+    """An amount in minor units (cents) of an ISO 4217 currency."""
+
+    amount_minor: int = Field(ge=0, le=MAX_MINOR, examples=[1999])
+    currency: Currency = Field(examples=["EUR"])
+
+
+class MoneyIn(StrictBody):
+    """An amount in minor units (cents) of an ISO 4217 currency."""
+
+    amount_minor: int = Field(ge=1, le=MAX_MINOR, examples=[1999])
+    currency: Currency = Field(examples=["EUR"])
+
+
+class Registration(StrictBody):
+    """A new customer."""
+
+    name: Name = Field(examples=["Ada Lovelace"])
+    email: Email = Field(examples=["ada@example.com"])
+    password: str = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH, examples=["difference-engine-no-2"])
+
+
+class Login(StrictBody):
+    """Who signs in."""
+
+    email: Text = Field(min_length=1, max_length=_ADDRESS, examples=["ada@example.com"])
+    password: str = Field(min_length=1, max_length=MAX_LENGTH, examples=["difference-engine-no-2"])
+
+
+class Refresh(StrictBody):
+    """The refresh token of a session."""
+
+    refresh_token: str = Field(min_length=1, max_length=200)
+
+
+class Tokens(Answer):
+    """A pair of tokens."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the scheme's name
+    expires_in: int = Field(description="seconds", examples=[600])
+    refresh_token: str
+
+
+class Profile(Answer):
+    """An account as its owner sees it."""
+
+    user_id: UUID
+    name: str
+    email: str
+    phone: str | None
+    locale: str | None
+    role: Literal["customer", "operator", "admin"]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, account: Account) -> Self:
+        return cls.model_validate(
+            {
+                "user_id": account.id,
+                "name": account.name,
+                "email": account.email,
+                "phone": account.phone,
+                "locale": account.locale,
+                "role": account.role,
+                "created_at": account.created_at,
+            }
+        )
+
+
+class ProfileChange(StrictBody):
+    """What is to be different; null clears phone or locale."""
+
+    name: Name | None = Field(None, examples=["Ada King"])
+    phone: Phone | None = Field(None, examples=["+44 20 7946 0000"])
+    locale: Locale | None = Field(None, examples=["en-GB"])
+
+    @model_validator(mode="after")
+    def _keeps_a_name(self) -> Self:
+        if "name" in self.model_fields_set and self.name is None:
+            raise ValueError("name cannot be null")
+        return self
+
+
+class LineIn(StrictBody):
+    """One product and how many of it."""
+
+    product_id: Id
+    quantity: int = Field(ge=1, le=MAX_QUANTITY, examples=[2])
+
+
+class OrderIn(StrictBody):
+    """An order: what, and how it is paid. Prices are the shop's, not the client's."""
+
+    payment_method_id: Id
+    lines: list[LineIn] = Field(min_length=1, max_length=MAX_LINES)
+
+    def asked_by(self, user_id: UserId) -> Asked:
+        """What this user asks for."""
+        lines = tuple(
+            Line(product_id=ProductId(line.product_id), quantity=line.quantity) for line in self.lines
+        )
+        return Asked(user_id, PaymentMethodId(self.payment_method_id), lines)
+
+
+class CancelIn(StrictBody):
+    """Why the order is no longer wanted."""
+
+    reason: Text | None = Field(None, max_length=500, examples=["Ordered by mistake"])
+
+
+class OrderLinks(Answer):
+    """Where the order is, where its events are streamed, where it is cancelled."""
+
+    self: str
+    events: str
+    cancel: str
+
+
+class OrderAccepted(Answer):
+    """An order that is durable; what becomes of it is at `links.self`."""
+
+    order_id: UUID
+    status: Literal["pending", "cancelling", "completed", "cancelled"]
+    links: OrderLinks
+
+
+class OrderLine(Answer):
+    """A line; name and price are known once the products were validated."""
+
+    product_id: UUID
+    name: str | None
+    quantity: int
+    price: Money | None
+
+
+class OrderPayment(Answer):
+    """How the order is paid."""
+
+    payment_id: UUID | None
+    method_id: UUID | None
+    status: str | None
+
+
+class TimelineEntry(Answer):
+    """Something that happened to the order."""
+
+    event: Literal[
+        "created",
+        "validated",
+        "reserved",
+        "paid",
+        "completed",
+        "cancelling",
+        "released",
+        "refunded",
+        "cancelled",
+    ]
+    at: datetime
+    detail: dict[str, object] | None = None
+
+
+class Order(Answer):
+    """An order as its owner sees it."""
+
+    order_id: UUID
+    status: Literal["pending", "cancelling", "completed", "cancelled"]
+    reason_code: str | None
+    reason: str | None
+    lines: list[OrderLine]
+    total: Money | None
+    payment: OrderPayment
+    timeline: list[TimelineEntry]
+    created_at: datetime
+    updated_at: datetime
+    links: OrderLinks
+    stale: bool | None = Field(
+        None, description="true when the history is away and the order may have moved on"
+    )
+
+
+class OrderPage(Answer):
+    """Some of one's own orders; the token of the next page, or null on the last one."""
+
+    items: list[Order]
+    next_page_token: str | None
+
+
+class Category(Answer):
+    """A category of products."""
+
+    id: UUID
+    name: str
+
+
+class CategoryIn(StrictBody):
+    """A new category."""
+
+    name: Name = Field(examples=["Garden"])
+
+
+class CategoryPage(Answer):
+    """Some categories."""
+
+    items: list[Category]
+    next_page_token: str | None
+
+
+class Product(Answer):
+    """A product."""
+
+    id: UUID
+    name: str
+    category_id: UUID
+    price: Money
+    active: bool
+
+
+class ProductPage(Answer):
+    """Some products."""
+
+    items: list[Product]
+    next_page_token: str | None
+
+
+class ProductIn(StrictBody):
+    """A new product."""
+
+    name: Name = Field(examples=["Watering can"])
+    category_id: Id
+    price: MoneyIn
+    active: bool = True
+
+
+class ProductChange(StrictBody):
+    """What of a product is to be different."""
+
+    name: Name | None = Field(None, examples=["Watering can, 10 l"])
+    category_id: Id | None = None
+    active: bool | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("give at least one of name, category_id and active, and none of them null")
+        return self
+
+
+class Price(StrictBody):
+    """A product's new price."""
+
+    price: MoneyIn
+
+
+class Stock(Answer):
+    """What there is of a product; available is on_hand less reserved."""
+
+    product_id: UUID
+    on_hand: int
+    reserved: int
+    available: int
+    sold: int
+
+
+class StockChange(StrictBody):
+    """Either what was counted or by how much it changed."""
+
+    on_hand: int | None = Field(None, ge=0, le=MAX_STOCK, examples=[100])
+    adjust: int | None = Field(None, ge=-MAX_STOCK, le=MAX_STOCK, examples=[-3])
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if len(self.model_fields_set) != 1 or (self.on_hand is None and self.adjust is None):
+            raise ValueError("give exactly one of on_hand and adjust")
+        return self
+
+
+class PaymentMethod(Answer):
+    """A way to pay; the wallet is always there."""
+
+    id: UUID
+    kind: Literal["wallet", "card"]
+    label: str
+
+
+class PaymentMethodPage(Answer):
+    """One's own ways to pay."""
+
+    items: list[PaymentMethod]
+    next_page_token: str | None
+
+
+class CardIn(StrictBody):
+    """A card as the provider knows it: its token, never its number."""
+
+    kind: Literal["card"] = Field(examples=["card"])
+    token: str = Field(pattern=r"^tok_[A-Za-z0-9_]{1,100}$", examples=["tok_approve"])
+    label: Annotated[Text, Field(min_length=1, max_length=60)] | None = Field(None, examples=["Blue card"])
+
+
+class WalletEntry(Answer):
+    """A movement of the wallet."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: UUID | int | str
+    amount: dict[str, object]
+
+
+class Wallet(Answer):
+    """The balance, and what moved it, the newest first."""
+
+    balance: Money
+    items: list[dict[str, object]]
+    next_page_token: str | None
+
+
+class DepositIn(StrictBody):
+    """Money for the wallet."""
+
+    amount: MoneyIn
+
+
+class Deposit(Answer):
+    """The wallet after a deposit."""
+
+    model_config = ConfigDict(extra="allow")
+
+    balance: Money
+
+
+class JsonWebKey(Answer):
+    """A public key (RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    alg: Literal["EdDSA"]
+    use: Literal["sig"]
+
+
+class JsonWebKeys(Answer):
+    """The keys that access tokens are verified with."""
+
+    keys: list[JsonWebKey]
+
+
+class FaultOut(Answer):
+    """One thing wrong with a request."""
+
+    place: Literal["body", "query", "path", "header"] = Field(alias="in")
+    pointer: str = Field(examples=["#/lines/0/quantity"])
+    detail: str
+    code: str
+
+
+class ProblemOut(Answer):
+    """RFC 9457 problem details; `code` is stable, and `type` is the address of its page."""
+
+    type: str = Field(examples=["/problems/not_found"])
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    code: str
+    trace_id: str = Field(pattern="^[0-9a-f]{32}$")
+    errors: list[FaultOut] | None = None
