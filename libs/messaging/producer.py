@@ -50,6 +50,7 @@ class RecordProducer:
         self._client_id = client_id
         self._timeout = timeout_seconds
         self._producer: AIOKafkaProducer | None = None
+        self._doubtful: set[TopicPartition] = set()
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has now. Raises BrokerUnavailable."""
@@ -80,9 +81,10 @@ class RecordProducer:
             if isinstance(result, int):
                 sent.acknowledged.extend(row.row for row in rows[:result])
                 sent.delivered.add(place)
-            elif isinstance(result, REFUSED_FOR_GOOD):
+                self._doubtful.discard(place)
+            elif isinstance(result, REFUSED_FOR_GOOD) and self._alone(place, rows):
                 sent.refused[rows[0].row] = repr(result)
-            elif isinstance(result, (KafkaError, TimeoutError)):
+            elif isinstance(result, KafkaError | TimeoutError | AssertionError):
                 sent.failed[place] = repr(result)
             elif isinstance(result, BaseException):
                 raise result
@@ -90,12 +92,18 @@ class RecordProducer:
             await self.close()
         return sent
 
+    def _alone(self, place: TopicPartition, rows: Sequence[Sendable]) -> bool:
+        """Whether the refused batch was one record; if not, they go one by one from now on."""
+        alone = place in self._doubtful or len(rows) == 1
+        self._doubtful.add(place)
+        return alone
+
     async def _send_batch(
         self, producer: AIOKafkaProducer, place: TopicPartition, rows: Sequence[Sendable]
     ) -> int:
         batch = producer.create_batch()
         taken = 0
-        for row in rows:
+        for row in rows[:1] if place in self._doubtful else rows:
             metadata = batch.append(key=row.key, value=row.value, timestamp=None, headers=row.headers)
             if metadata is None:
                 break

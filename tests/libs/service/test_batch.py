@@ -63,7 +63,7 @@ class Bench:
         return outcome
 
     async def heard(self) -> dict[UUID, int]:
-        return dict(await self.database.rows("SELECT order_id, heard FROM tally"))  # type: ignore[arg-type]
+        return dict(await self.database.rows("SELECT order_id, heard FROM tally"))
 
     async def outbox(self) -> list[tuple[str, str]]:
         rows = await self.database.rows("SELECT type, key FROM outbox ORDER BY id")

@@ -1,0 +1,213 @@
+"""The relay on a real outbox and a real broker: everything, in order for each key, whatever fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+
+from libs.contracts.inventory import InventoryReleased
+from libs.contracts.values import OrderId
+from libs.messaging.codec import Codec, OutboxRow
+from libs.messaging.errors import BrokerUnavailable
+from libs.messaging.message import UNCORRELATED, Outgoing
+from libs.messaging.partitioning import key_hash
+from libs.messaging.producer import RecordProducer, Sent
+from libs.messaging.record import Sendable
+from libs.outbox import mailbox
+from libs.outbox.connection import connect, transaction
+from libs.outbox.relay import Lane, Producer, Relay
+from libs.service.host import new_message_id
+from tests.support.builders import an_order_id
+from tests.support.databases import Database
+from tests.support.topics import Topics
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+TOPIC = "inventory-events"
+ALL = Lane()
+
+
+class Outbox:
+    """An outbox with somebody who writes to it."""
+
+    def __init__(self, database: Database, prefix: str) -> None:
+        self.database = database
+        self._codec = Codec("inventory", prefix)
+
+    async def put(self, *orders: OrderId) -> None:
+        """One message for each order id, in one transaction."""
+        connection = await connect(self.database.runtime_dsn, name="writer")
+        async with connection, transaction(connection) as tx:
+            await mailbox.put(tx, [self.row(order_id) for order_id in orders])
+
+    def row(self, order_id: OrderId) -> OutboxRow:
+        outgoing = Outgoing(InventoryReleased(order_id=order_id))
+        return self._codec.encode(outgoing, new_message_id(), UNCORRELATED, "2026-01-01T00:00:00.000000Z")
+
+    async def ids(self) -> list[str]:
+        """The message ids in the outbox, oldest first."""
+        rows = await self.database.rows("SELECT message_id::text FROM outbox ORDER BY id")
+        return [row[0] for row in rows]
+
+    async def empty(self) -> bool:
+        return await self.ids() == []
+
+
+@pytest.fixture
+async def outbox(database: Callable[[str], Awaitable[Database]], topics: Topics) -> Outbox:
+    return Outbox(await database("inventory"), topics.prefix)
+
+
+@asynccontextmanager
+async def relaying(
+    outbox: Outbox, producer: Producer, *, batch_size: int = 1_000, lane: Lane = ALL
+) -> AsyncIterator[Relay]:
+    """A relay that runs until the block ends."""
+    relay = Relay(
+        partial(connect, outbox.database.runtime_dsn, name="relay", autocommit=True),
+        producer,
+        batch_size=batch_size,
+        lane=lane,
+    )
+    running = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def sender(topics: Topics) -> RecordProducer:
+    return RecordProducer(topics.bootstrap_servers, "test", timeout_seconds=5)
+
+
+class Flaky:
+    """A real producer whose calls fail as a test says: before they reach the broker, or after it has answered."""
+
+    def __init__(self, producer: RecordProducer, failures: Sequence[str]) -> None:
+        self._producer = producer
+        self._failures = list(failures)
+        self.partitions = producer.partitions
+        self.close = producer.close
+
+    async def send(self, records: Sequence[Sendable]) -> Sent:
+        failure = self._failures.pop(0) if self._failures else ""
+        if failure == "before":
+            raise BrokerUnavailable("nothing was sent")
+        sent = await self._producer.send(records)
+        if failure == "after":
+            raise BrokerUnavailable("everything was sent, and nobody was told")
+        return sent
+
+
+async def test_everything_arrives_in_order_for_each_key_and_the_outbox_is_emptied(
+    outbox: Outbox, topics: Topics
+) -> None:
+    orders = [an_order_id() for _ in range(5)]
+    for _ in range(20):
+        await outbox.put(*orders)
+    expected = {
+        str(o): [
+            r[0]
+            for r in await outbox.database.rows(
+                "SELECT message_id::text FROM outbox WHERE key = %s ORDER BY id", str(o)
+            )
+        ]
+        for o in orders
+    }
+    async with relaying(outbox, sender(topics), batch_size=7):
+        await eventually(outbox.empty)
+    records = await topics.read(TOPIC)
+    assert len(records) == 100
+    for order_id in orders:
+        mine = [r for r in records if r.key == str(order_id).encode()]
+        assert [r.header("ce_id") for r in mine] == expected[str(order_id)]
+        assert {r.partition for r in mine} == {key_hash(str(order_id)) % 2}
+
+
+@pytest.mark.parametrize("failure", ["before", "after"])
+async def test_a_failed_send_is_sent_again_and_nothing_is_lost(
+    outbox: Outbox, topics: Topics, failure: str
+) -> None:
+    order_id = an_order_id()
+    await outbox.put(order_id, order_id, order_id)
+    ids = await outbox.ids()
+    async with relaying(outbox, Flaky(sender(topics), [failure])):
+        await eventually(outbox.empty)
+    arrived = [record.header("ce_id") for record in await topics.read(TOPIC)]
+    assert arrived == (ids if failure == "before" else ids + ids)
+
+
+async def test_a_row_that_commits_late_with_a_lower_id_is_sent_too(outbox: Outbox, topics: Topics) -> None:
+    late = await connect(outbox.database.runtime_dsn, name="late writer")
+    async with late, relaying(outbox, sender(topics)) as relay:
+        async with transaction(late) as tx:
+            await mailbox.put(tx, [outbox.row(an_order_id())])
+            await tx.fetch("SELECT 1")
+            await outbox.put(an_order_id())
+            relay.wake()
+            await topics.expect(TOPIC, 1)
+        relay.wake()
+        await topics.expect(TOPIC, 2)
+        await eventually(outbox.empty)
+
+
+async def test_a_row_that_the_broker_refuses_holds_its_key_and_no_other(
+    outbox: Outbox, topics: Topics
+) -> None:
+    stuck, free = an_order_id(), an_order_id()
+    await outbox.put(stuck, stuck, free)
+    await outbox.database.rows(
+        "UPDATE outbox SET headers = jsonb_build_object('pad', repeat('x', 1200000))"
+        " WHERE id = (SELECT min(id) FROM outbox)"
+    )
+
+    async def only_the_stuck_are_left() -> bool:
+        rows = await outbox.database.rows("SELECT key FROM outbox")
+        return rows == [(str(stuck),), (str(stuck),)]
+
+    async with relaying(outbox, sender(topics)) as relay:
+        await eventually(lambda: _has_refused(relay))
+        await eventually(only_the_stuck_are_left)
+    assert [record.key for record in await topics.read(TOPIC)] == [str(free).encode()]
+
+
+async def test_one_relay_at_a_time_and_the_next_takes_over(outbox: Outbox, topics: Topics) -> None:
+    async with relaying(outbox, sender(topics)) as first:
+        await eventually(lambda: _owns(first))
+        async with relaying(outbox, sender(topics)) as second:
+            await outbox.put(an_order_id())
+            await eventually(outbox.empty)
+            assert (first.counters.sent, second.counters.owner) == (1, False)
+    async with relaying(outbox, sender(topics)) as third:
+        await outbox.put(an_order_id())
+        await eventually(outbox.empty)
+        assert third.counters.sent == 1
+
+
+async def test_lanes_share_the_keys_and_each_key_keeps_its_order(outbox: Outbox, topics: Topics) -> None:
+    orders = [an_order_id() for _ in range(10)]
+    for _ in range(5):
+        await outbox.put(*orders)
+    ids = {row[0]: row[1] for row in await outbox.database.rows("SELECT message_id::text, id FROM outbox")}
+    async with (
+        relaying(outbox, sender(topics), lane=Lane(0, 2)) as even,
+        relaying(outbox, sender(topics), lane=Lane(1, 2)) as odd,
+    ):
+        await eventually(outbox.empty)
+        assert even.counters.sent + odd.counters.sent == 50
+    records = await topics.read(TOPIC)
+    for order_id in orders:
+        sent = [ids[r.header("ce_id") or ""] for r in records if r.key == str(order_id).encode()]
+        assert sent == sorted(sent)
+
+
+async def _has_refused(relay: Relay) -> bool:
+    return relay.counters.refused == 1
+
+
+async def _owns(relay: Relay) -> bool:
+    return relay.counters.owner
