@@ -15,14 +15,13 @@ from bench.plan import OUTCOME, PLAN, Outcome, Plan
 from bench.result import Ended, Result, boiled_down
 from bench.stack import ROOT, Stack
 from tests.faults.auditor import Books, audit, opened
-from tests.support.waiting import eventually
+from tests.faults.quiet import quiet
 
 ENDS: Final = b"""
     SELECT id, extract(epoch FROM finished_at)::float8, status, reason_code
     FROM sagas WHERE id = ANY(%s::uuid[]) AND finished_at IS NOT NULL
 """
-EVERYTHING_ENDED: Final = b"SELECT NOT EXISTS (SELECT FROM sagas WHERE status IN ('running', 'compensating'))"
-QUIET_SECONDS: Final = 120.0
+QUIET_SECONDS: Final = 600.0
 SLACK_SECONDS: Final = 120.0
 
 
@@ -65,8 +64,8 @@ class Meter:
 
     async def result(self, scenario: str, load: str, outcome: Outcome) -> Result:
         """Wait until no order is under way, and boil everything down."""
-        await quiet(self._stack)
         info = self._stack.info
+        await quiet(info.postgres_admin, info.kafka_bootstrap, within=QUIET_SECONDS)
         used = counters.used(self._counted, await counters.read(info))
         ends = await ends_of(self._stack, [p.order_id for p in outcome.orders if p.order_id is not None])
         violations = await audit(info.postgres_admin, self._before, bootstrap=info.kafka_bootstrap)
@@ -77,19 +76,6 @@ async def measured(scenario: str, load: str, stack: Stack, plan: Plan) -> Result
     """One load from its first order to quiet, with its costs and its books."""
     meter = await Meter.started(stack)
     return await meter.result(scenario, load, await generate(plan))
-
-
-async def quiet(stack: Stack, *, within: float = QUIET_SECONDS) -> None:
-    """Return once no saga is open."""
-    async with await psycopg.AsyncConnection.connect(
-        stack.info.postgres["order_saga"], autocommit=True
-    ) as session:
-
-        async def ask() -> bool:
-            row = await (await session.execute(EVERYTHING_ENDED)).fetchone()
-            return row is not None and bool(row[0])
-
-        await eventually(ask, within=within, every=0.2, what="no saga open")
 
 
 async def ends_of(stack: Stack, orders: Iterable[UUID]) -> dict[UUID, Ended]:

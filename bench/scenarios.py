@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.growth import grow
-from bench.measure import Meter, ends_of, generate, measured, quiet
+from bench.measure import QUIET_SECONDS, Meter, ends_of, generate, measured
 from bench.plan import Plan
 from bench.result import Result
 from bench.shop import Shop, buyers
 from bench.stack import Stack, gone
+from tests.faults.quiet import quiet
 
 IN_FLIGHT: Final = (64, 200, 1_000)
 RATES: Final = (10.0, 50.0)
@@ -107,7 +108,7 @@ async def backlog(bench: Bench) -> AsyncIterator[Result]:
     )
     back = time.time()
     await stack.up()
-    await quiet(stack, within=600)
+    await quiet(stack.info.postgres_admin, stack.info.kafka_bootstrap, within=QUIET_SECONDS)
     ids = [placed.order_id for placed in accepting.orders if placed.order_id is not None]
     ends = await ends_of(stack, ids)
     accepted_in = max(placed.answered for placed in accepting.orders) - accepting.window_from

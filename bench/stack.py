@@ -118,3 +118,12 @@ async def gone(pid: int, *, within: float = 10.0) -> None:
     finally:
         loop.remove_reader(handle)
         os.close(handle)
+
+
+def runs(pid: int) -> bool:
+    """Whether there is a process of this id that is not dead."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}

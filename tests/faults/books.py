@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from tests.faults.platform import Platform
 from tests.faults.violation import Violation
-
-SLACK: Final = timedelta(minutes=5)
 
 UNBALANCED_TRANSACTIONS: Final = """
     SELECT transaction_id::text, currency, sum(amount_minor)::bigint FROM ledger_entries
@@ -80,7 +78,7 @@ class Books:
     @property
     def first_order(self) -> UUID:
         """The smallest id that an order from then on can have: order ids are UUIDv7."""
-        return UUID(int=int((self.since - SLACK).timestamp() * 1_000) << 80)
+        return UUID(int=int(self.since.timestamp() * 1_000) << 80)
 
 
 async def read_stock(platform: Platform) -> dict[str, int]:
