@@ -210,21 +210,12 @@ class Saga(Generic[Data]):
         on_compensation: Callable[[Data, Reason], AnyCommand] | None = None,
         deadline: timedelta | None = None,
     ) -> None:
-        notice = on_compensation and _telling(on_compensation, Role.NOTICE, WITHIN, PERSISTENT)
-        self._assemble(name, version, tuple(map(_stage, steps)), notice or None, deadline)
-
-    def _assemble(
-        self,
-        name: str,
-        version: int,
-        stages: tuple[Stage[Data], ...],
-        notice: Step[Data] | None,
-        deadline: timedelta | None,
-    ) -> None:
+        stages = tuple(map(_stage, steps))
         if not stages:
             raise DefinitionError(f"saga {name} version {version} has no steps")
         self.name, self.version = name, version
-        self.stages, self.notice, self.deadline = stages, notice, deadline
+        self.stages, self.deadline, self._on_compensation = stages, deadline, on_compensation
+        self.notice = on_compensation and _telling(on_compensation, Role.NOTICE, WITHIN, PERSISTENT)
         self.steps = {step.name: step for step in self._every()}
         """Every step by its name, undos and notice included."""
         self.undoes = {s.undo.name: s.name for stage in stages for s in stage.steps if s.undo}
@@ -254,9 +245,13 @@ class Saga(Generic[Data]):
         stages = tuple(
             replace(stage, steps=tuple(_tuned(step, times) for step in stage.steps)) for stage in self.stages
         )
-        tuned = Saga.__new__(Saga[Data])
-        tuned._assemble(self.name, self.version, stages, self.notice, self.deadline)  # noqa: SLF001
-        return tuned
+        return Saga(
+            self.name,
+            version=self.version,
+            steps=stages,
+            on_compensation=self._on_compensation,
+            deadline=self.deadline,
+        )
 
     def _check(self) -> None:
         where = f"saga {self.name} version {self.version}"
