@@ -1,7 +1,7 @@
 """Turns records into messages and messages into outbox rows (CloudEvents 1.0, Kafka binding, binary mode)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,6 +22,7 @@ MAX_VALUE_BYTES: Final = 900_000
 MAX_AHEAD_SECONDS: Final = 2 * 86_400
 """A message id from further in the future has no inbox partition and is refused."""
 UUID_V7: Final = 7
+_ESCAPED_NUL: Final = b"\\u0000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +223,23 @@ def _payload(contract: type[Contract], record: Record) -> Contract:
         raise Undecodable(reason, json.dumps(kind[:5], default=str)) from None
     if record.key != str(body.order_id).encode("ascii"):
         raise Undecodable("wrong_key", f"the key is not the order {body.order_id}")
-    if _has_nul(body):
+    if _ESCAPED_NUL in record.value and _has_nul(body):
         raise Undecodable("invalid_payload", "a text holds U+0000")
     return body
 
 
 def _has_nul(body: Contract) -> bool:
-    return "\\u0000" in body.model_dump_json()
+    """Whether a text really holds U+0000, which PostgreSQL cannot store, and not just an escaped backslash."""
+    return any("\x00" in text for text in _texts(body.model_dump()))
+
+
+def _texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for one in value.values():
+                yield from _texts(one)
+        case list() | tuple():
+            for one in value:
+                yield from _texts(one)

@@ -6,7 +6,9 @@ from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.string import StrBinaryDumper
 
 from libs.outbox.transaction import Row, Transaction
 
@@ -41,9 +43,13 @@ async def connect(dsn: str, *, name: str, autocommit: bool = False, **session: s
 
 
 def prepare(connection: AsyncConnection[Row]) -> None:
-    """Make every Python int travel as bigint, so that a statement is prepared once."""
-    connection.adapters.register_dumper(int, Int8Dumper)
+    """Make parameters travel in binary, and every int as bigint, so that a statement is prepared once.
+
+    Arrays are what batches are made of; in text form psycopg quotes each element by itself.
+    """
     connection.adapters.register_dumper(int, Int8BinaryDumper)
+    connection.adapters.register_dumper(str, StrBinaryDumper)
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 @asynccontextmanager
