@@ -18,6 +18,8 @@ from devstack.readiness import until_ready
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 _REPLICAS = 3
 _HEAP = "320m"
+STOP_PATIENCE = 10.0
+"""Seconds; the last brokers of a cluster wait in vain for a quorum that is gone, and lose nothing when killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class EmbeddedKafka:
     async def stop(self) -> None:
         """Stop what `start` started, cleanly: no log recovery at the next start."""
         if self._process is not None:
-            await processes.stop(self._process)
+            await processes.stop(self._process, patience=STOP_PATIENCE)
             self._process = None
 
     def remove(self) -> None:
@@ -141,6 +143,9 @@ class EmbeddedKafka:
             "share.coordinator.state.topic.replication.factor": str(replicas),
             "share.coordinator.state.topic.min.isr": str(in_sync),
             "group.initial.rebalance.delay.ms": "0",
+            # A killed broker is let in again once its old session has ended; alone it has nobody to fail over to.
+            "broker.session.timeout.ms": "9000" if len(self._nodes) > 1 else "3000",
+            "broker.heartbeat.interval.ms": "500",
             "num.network.threads": "2",
             "num.io.threads": "4",
             "num.recovery.threads.per.data.dir": "2",

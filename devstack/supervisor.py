@@ -10,6 +10,7 @@ from functools import partial
 
 from devstack import processes, server_account
 from devstack.errors import PortTakenError, StackError
+from devstack.kafka import STOP_PATIENCE
 from devstack.layout import SERVICE_PORTS, Layout
 from devstack.postgres import STOP_SIGNAL
 from devstack.preparation import operator, prepare_databases, prepare_operator, prepare_topics
@@ -20,7 +21,7 @@ from devstack.units import CARD_PROVIDER, Plan, Unit, plan
 from migrations.provision import access
 
 _SERVICES_STOP_WITHIN = 12.0
-_SERVERS_STOP_WITHIN = 20.0
+_POSTGRES_STOPS_WITHIN = 20.0
 _Start = Callable[[Sequence[Unit]], Awaitable[None]]
 _OURS = ("logs", "kafka", "kafka_2", "kafka_3")
 
@@ -64,8 +65,8 @@ async def down(layout: Layout) -> None:
         if not running:
             print(f"Nothing runs in {layout.folder}.")
         servers = {name for name in running if name == "postgres" or name.startswith("kafka")}
-        await _stop(registry, running.keys() - servers, patience=_SERVICES_STOP_WITHIN)
-        await _stop(registry, servers, patience=_SERVERS_STOP_WITHIN)
+        await _stop(registry, running.keys() - servers)
+        await _stop(registry, servers)
         layout.stack_file.unlink(missing_ok=True)
 
 
@@ -159,13 +160,19 @@ async def _start(units: Sequence[Unit], *, registry: Processes, dead: Collection
             group.create_task(start(unit))
 
 
-async def _stop(registry: Processes, names: Iterable[str], *, patience: float) -> None:
+async def _stop(registry: Processes, names: Iterable[str]) -> None:
     known = registry.all()
 
     async def stop(name: str) -> None:
-        how = STOP_SIGNAL if name == "postgres" else signal.SIGTERM
         was_alive = known[name].alive
-        gentle = await processes.stop(known[name], by=how, patience=patience)
+        match name:
+            case "postgres":
+                by, patience = STOP_SIGNAL, _POSTGRES_STOPS_WITHIN
+            case "kafka" | "kafka_2" | "kafka_3":
+                by, patience = signal.SIGTERM, STOP_PATIENCE
+            case _:
+                by, patience = signal.SIGTERM, _SERVICES_STOP_WITHIN
+        gentle = await processes.stop(known[name], by=by, patience=patience)
         registry.forget(name)
         ended = "was dead" if not was_alive else "stopped" if gentle else f"killed after {patience:.0f} s"
         print(f"  {name:<14} {ended}", flush=True)
