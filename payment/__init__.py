@@ -1,0 +1,1 @@
+"""The payment service: wallets, cards, and what orders are paid with."""

@@ -1,0 +1,35 @@
+"""All SQL of the payment service."""
+
+from payment.store.attempts import Call, claim, parked, seconds_until_due
+from payment.store.books import load, save
+from payment.store.customers import (
+    Deposited,
+    Entry,
+    Method,
+    add_card,
+    deposit,
+    entries,
+    methods,
+    open_wallet,
+    remove_method,
+    wallet,
+)
+
+__all__ = [
+    "Call",
+    "Deposited",
+    "Entry",
+    "Method",
+    "add_card",
+    "claim",
+    "deposit",
+    "entries",
+    "load",
+    "methods",
+    "open_wallet",
+    "parked",
+    "remove_method",
+    "save",
+    "seconds_until_due",
+    "wallet",
+]
