@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Final, LiteralString
+from typing import Final
 
 from tests.faults import topics
 from tests.faults.platform import CONSUMERS, DATABASES, Platform, databases_at, platform
 
 OPEN: Final = "SELECT count(*) FROM sagas WHERE deadline IS NOT NULL"
+OUTBOX: Final = "SELECT count(*) FROM outbox"
+PARKED: Final = "SELECT count(*) FROM parked_messages"
 BETWEEN_SECONDS: Final = 0.2
 
 
@@ -36,10 +38,10 @@ async def quiet(
 async def _busy(seen: Platform) -> list[str]:
     if sagas := await seen.scalar("order_saga", OPEN):
         return [f"{sagas} open sagas"]
-    waiting = await _filled(seen, "outbox", DATABASES) + await _filled(seen, "parked_messages", CONSUMERS)
+    waiting = await _filled(seen, OUTBOX, DATABASES) + await _filled(seen, PARKED, CONSUMERS)
     return waiting or [str(violation) async for violation in topics.lag(seen)]
 
 
-async def _filled(seen: Platform, table: LiteralString, services: Iterable[str]) -> list[str]:
-    counts = {service: await seen.scalar(service, f"SELECT count(*) FROM {table}") for service in services}
-    return [f"{rows} rows in {table} of {service}" for service, rows in counts.items() if rows]
+async def _filled(seen: Platform, query: str, services: Iterable[str]) -> list[str]:
+    counts = {service: await seen.scalar(service, query) for service in services}
+    return [f"{service} has {rows}: {query}" for service, rows in counts.items() if rows]
