@@ -32,7 +32,7 @@ class Database:
         """What a query sees, as the superuser; a statement that returns nothing gives no rows."""
         async with await psycopg.AsyncConnection.connect(self.admin_dsn, autocommit=True) as session:
             cursor = await session.execute(query.encode(), parameters)
-            return await cursor.fetchall() if cursor.description else []
+            return await cursor.fetchall() if cursor.rownumber is not None else []
 
     async def row(self, query: str, *parameters: object) -> TupleRow:
         """The only row that a query sees."""
