@@ -1,7 +1,7 @@
 """Payment methods, wallet and deposits over HTTP, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from uuid import UUID, uuid4
 
 import httpx
@@ -16,12 +16,6 @@ from tests.support.databases import Database
 pytestmark = pytest.mark.integration
 
 CENTS = {"amount": {"amount_minor": 2_500, "currency": "EUR"}}
-
-
-@pytest.fixture
-async def books(database: Callable[[str], Awaitable[Database]]) -> Database:
-    """A fresh database of the service."""
-    return await database("payment")
 
 
 @pytest.fixture
@@ -147,7 +141,9 @@ async def test_a_deposit_fills_the_wallet_and_balances_the_ledger(
     [entry] = wallet["items"]
     assert entry["id"] == made.json()["deposit_id"]
     assert (entry["kind"], entry["amount"], entry["order_id"]) == ("deposit", CENTS["amount"], None)
-    assert await books.rows("SELECT account, kind, amount_minor, currency FROM ledger_entries ORDER BY id") == [
+    assert await books.rows(
+        "SELECT account, kind, amount_minor, currency FROM ledger_entries ORDER BY id"
+    ) == [
         ("deposits", "deposit", -2_500, "EUR"),
         (f"wallet:{user}", "deposit", 2_500, "EUR"),
     ]
@@ -165,7 +161,9 @@ async def test_a_deposit_is_made_once_per_key(shop: httpx.AsyncClient, books: Da
     assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
     another = await shop.post("/wallet/deposits", json=other, headers={**user, **key("b")})
     assert another.json()["balance"]["amount_minor"] == 2_501
-    somebody_else = await shop.post("/wallet/deposits", json=other, headers={**bearer("customer"), **key("a")})
+    somebody_else = await shop.post(
+        "/wallet/deposits", json=other, headers={**bearer("customer"), **key("a")}
+    )
     assert somebody_else.json()["balance"]["amount_minor"] == 1
     assert await books.row("SELECT count(*), sum(amount_minor) FROM ledger_entries") == (6, 0)
 
@@ -174,7 +172,9 @@ async def test_of_many_deposits_at_once_with_one_key_one_is_made(
     shop: httpx.AsyncClient, books: Database
 ) -> None:
     user = {**bearer("customer"), **key("a")}
-    answers = await asyncio.gather(*(shop.post("/wallet/deposits", json=CENTS, headers=user) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(shop.post("/wallet/deposits", json=CENTS, headers=user) for _ in range(8))
+    )
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 7
@@ -245,7 +245,9 @@ async def test_entries_come_in_pages_newest_first(shop: httpx.AsyncClient) -> No
     assert theirs["items"] == []
 
 
-@pytest.mark.parametrize("after", ["x", "ZW50cnk6LTE", "ZW50cnk6OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "\u00e4", "d2FsbGV0Ong"])
+@pytest.mark.parametrize(
+    "after", ["x", "ZW50cnk6LTE", "ZW50cnk6OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "\u00e4", "d2FsbGV0Ong"]
+)
 @pytest.mark.parametrize("path", ["/wallet", "/payment-methods"])
 async def test_a_forged_cursor_is_refused(shop: httpx.AsyncClient, path: str, after: str) -> None:
     answer = await shop.get(path, params={"after": after}, headers=bearer("customer"))
