@@ -225,8 +225,10 @@ async def test_a_batch_of_repeats_writes_nothing(desk: Desk) -> None:
         ),
         ("UPDATE orders SET payment_method_id = NULL", "ck_orders_tombstone_is_cancelled"),
         (
-            "UPDATE orders SET payment_method_id = NULL, status = 'cancelled', reason_code = 'x', reason = 'y',"
-            " total_minor = 1, currency = 'EUR', payment_id = id",
+            """
+            UPDATE orders SET payment_method_id = NULL, status = 'cancelled', reason_code = 'x', reason = 'y',
+                              total_minor = 1, currency = 'EUR', payment_id = id
+            """,
             "ck_orders_tombstone_is_not_charged",
         ),
         ("UPDATE orders SET status = 'cancelled'", "ck_orders_cancelled_has_reason"),
