@@ -22,6 +22,7 @@ from libs.contracts.values import (
 )
 
 MAX_STOCK: Final = 1_000_000_000
+MAX_DEPOSIT: Final = 10_000_000
 _ADDRESS = 254
 
 
@@ -52,13 +53,6 @@ class Money(Answer):
     """An amount in minor units (cents) of an ISO 4217 currency."""
 
     amount_minor: int = Field(ge=0, le=MAX_MINOR, examples=[1999])
-    currency: Currency = Field(examples=["EUR"])
-
-
-class MoneyIn(StrictBody):
-    """An amount in minor units (cents) of an ISO 4217 currency."""
-
-    amount_minor: int = Field(ge=1, le=MAX_MINOR, examples=[1999])
     currency: Currency = Field(examples=["EUR"])
 
 
@@ -273,12 +267,19 @@ class ProductPage(Answer):
     next_page_token: str | None
 
 
+class Price(StrictBody):
+    """A product's new unit price; orders under way keep the one they were validated with."""
+
+    amount_minor: int = Field(ge=0, le=MAX_MINOR, examples=[1999])
+    currency: Currency = Field(examples=["EUR"])
+
+
 class ProductIn(StrictBody):
     """A new product."""
 
     name: Name = Field(examples=["Watering can"])
     category_id: Id
-    price: MoneyIn
+    price: Price
     active: bool = True
 
 
@@ -294,12 +295,6 @@ class ProductChange(StrictBody):
         if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
             raise ValueError("give at least one of name, category_id and active, and none of them null")
         return self
-
-
-class Price(StrictBody):
-    """A product's new price."""
-
-    price: MoneyIn
 
 
 class Stock(Answer):
@@ -344,39 +339,55 @@ class CardIn(StrictBody):
     """A card as the provider knows it: its token, never its number."""
 
     kind: Literal["card"] = Field(examples=["card"])
-    token: str = Field(pattern=r"^tok_[A-Za-z0-9_]{1,100}$", examples=["tok_approve"])
-    label: Annotated[Text, Field(min_length=1, max_length=60)] | None = Field(None, examples=["Blue card"])
+    token: str = Field(pattern=r"^tok_[A-Za-z0-9_]{1,64}$", max_length=68, examples=["tok_approve"])
+    label: Annotated[Text, Field(min_length=1, max_length=60)] = Field("Card", examples=["Blue card"])
+
+
+class SignedMoney(Answer):
+    """A change of a balance; negative when money left the wallet."""
+
+    amount_minor: int
+    currency: Currency
 
 
 class WalletEntry(Answer):
     """A movement of the wallet."""
 
-    model_config = ConfigDict(extra="allow")
-
-    id: UUID | int | str
-    amount: dict[str, object]
+    id: UUID
+    kind: Literal["deposit", "capture", "refund"]
+    amount: SignedMoney
+    order_id: UUID | None
+    at: datetime
 
 
 class Wallet(Answer):
     """The balance, and what moved it, the newest first."""
 
     balance: Money
-    items: list[dict[str, object]]
+    items: list[WalletEntry]
     next_page_token: str | None
+
+
+class DepositAmount(StrictBody):
+    """Euro cents."""
+
+    amount_minor: int = Field(ge=1, le=MAX_DEPOSIT, examples=[5000])
+    currency: Literal["EUR"] = Field(examples=["EUR"])
 
 
 class DepositIn(StrictBody):
     """Money for the wallet."""
 
-    amount: MoneyIn
+    amount: DepositAmount
 
 
 class Deposit(Answer):
-    """The wallet after a deposit."""
+    """A deposit, and the balance right after it."""
 
-    model_config = ConfigDict(extra="allow")
-
+    deposit_id: UUID
+    amount: Money
     balance: Money
+    at: datetime
 
 
 class JsonWebKey(Answer):

@@ -4,14 +4,10 @@ import re
 from typing import Final
 
 MAX_LENGTH: Final = 255
-_BARE: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_QUOTED: Final = re.compile(r'"((?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
-_ESCAPED: Final = re.compile(r"\\(.)")
+_KEY: Final = re.compile(r'"([\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e][\x21-\x7e]{0,254})')
 
 
 def parse_key(header: str) -> str | None:
-    """The key, whether bare or as a quoted string (RFC 8941, section 3.3.3); None where it is neither."""
-    if header.startswith('"'):
-        match = _QUOTED.fullmatch(header)
-        header = _ESCAPED.sub(r"\1", match[1]) if match else ""
-    return header if _BARE.fullmatch(header) else None
+    """The key: 1 to 255 characters from ! to ~, bare or within quotation marks; None where it is neither."""
+    match = _KEY.fullmatch(header)
+    return None if match is None else match[1] or match[2]

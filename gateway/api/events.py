@@ -1,0 +1,149 @@
+"""An order's events as a stream (server-sent events), passed on from order_history."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Final
+
+import httpx
+from fastapi import APIRouter, Depends, Header, Path
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.api.gate import Caller, Gate
+from gateway.api.history import find
+from gateway.api.strict import Id, StrictRoute
+from gateway.api.upstream import headers, trace_of
+from gateway.store import intents
+from libs.contracts.values import OrderId, UserId
+from libs.service.problems import Problem
+
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+RETRY: Final = b"retry: 1000\n\n"
+LOOK_AGAIN_SECONDS: Final = 0.25
+SILENCE_SECONDS: Final = 60.0
+"""After so long without even a keep-alive the read model is taken for gone, and the client asks again."""
+
+OrderPath = Annotated[Id, Path(description="the order's id")]
+
+
+class Streams:
+    """How many streams each user has open."""
+
+    def __init__(self, per_user: int) -> None:
+        self._per_user = per_user
+        self._open: Counter[UserId] = Counter()
+
+    def check(self, user_id: UserId) -> None:
+        """Raise 429 for one too many."""
+        if self._open[user_id] >= self._per_user:
+            detail = f"At most {self._per_user} streams may be open at a time."
+            raise Problem(429, "too_many_streams", detail, headers={"Retry-After": "5"})
+
+    @contextmanager
+    def one(self, user_id: UserId) -> Iterator[None]:
+        """Count a stream while it is open."""
+        self._open[user_id] += 1
+        try:
+            yield
+        finally:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]
+
+
+class EventStream(Response):
+    """Sends what its source gives, until that ends, the client leaves, or the gateway stops."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        source: AsyncGenerator[bytes, None],
+        *,
+        stopping: asyncio.Event,
+        streams: Streams,
+        user_id: UserId,
+    ) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._source = source
+        self._stopping = stopping
+        self._streams = streams
+        self._user_id = user_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        with self._streams.one(self._user_id):
+            async with asyncio.TaskGroup() as group:
+                ends = [
+                    group.create_task(self._pump(send)),
+                    group.create_task(_left(receive)),
+                    group.create_task(self._stop()),
+                ]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for end in ends:
+                    end.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pump(self, send: Send) -> None:
+        async with aclosing(self._source) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _stop(self) -> None:
+        await self._stopping.wait()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def router(gate: Gate) -> APIRouter:
+    """GET /api/orders/{order_id}/events."""
+    routes = APIRouter(route_class=StrictRoute, tags=["orders"])
+    streams = Streams(gate.settings.streams_per_user)
+    client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+
+    @routes.get("/api/orders/{order_id}/events", operation_id="streamOrderEvents", response_class=EventStream)
+    async def stream_events(
+        order_id: OrderPath,
+        request: Request,
+        caller: Annotated[Caller, Depends(gate.user)],
+        last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+    ) -> Response:
+        """The order's timeline as it comes; ends when the order has ended."""
+        async with gate.database.transaction() as tx:
+            known = await intents.of_order(tx, OrderId(order_id), caller.user_id)
+        await find(gate, request, caller, OrderId(order_id), known)
+        streams.check(caller.user_id)
+        asked = headers(caller.token, trace_of(request))
+        asked["accept"] = "text/event-stream"
+        if last_event_id is not None and last_event_id.isascii() and last_event_id.isprintable():
+            asked["last-event-id"] = last_event_id
+        source = _entries(client, gate.upstream.url("order_history", f"/orders/{order_id}/events"), asked)
+        return EventStream(source, stopping=gate.runtime.stopping, streams=streams, user_id=caller.user_id)
+
+    return routes
+
+
+async def _entries(client: httpx.AsyncClient, url: str, asked: dict[str, str]) -> AsyncGenerator[bytes, None]:
+    """The read model's stream; while it does not know the order yet, or is away, signs of life."""
+    yield RETRY
+    timeout = httpx.Timeout(2.0, read=SILENCE_SECONDS)
+    while True:
+        try:
+            async with client.stream("GET", url, headers=asked, timeout=timeout) as upstream:
+                if upstream.status_code == httpx.codes.OK:
+                    async for chunk in upstream.aiter_raw():
+                        yield chunk
+                    return
+        except httpx.ConnectError:
+            pass
+        except httpx.HTTPError:
+            return
+        yield KEEP_ALIVE
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
