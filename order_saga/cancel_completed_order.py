@@ -1,10 +1,15 @@
-"""The saga that takes a completed order back: refund, restock, cancel."""
+"""The saga that takes a completed order back: refund, restock, cancel.
+
+Its first step decides: refused (the order is shipped), nothing has happened; done, the rest follows.
+An unanswered one must not end the saga, since the order may show as cancelling by then: it is a
+pivot, asked until it is answered.
+"""
 
 from libs.contracts.inventory import ReleaseInventory
 from libs.contracts.order import BeginCancellation, CancelOrder
 from libs.contracts.payment import RefundPayment
 from libs.contracts.values import OrderId, UserId, Value
-from libs.saga.definition import Saga, compensable, retriable
+from libs.saga.definition import Saga, pivot, retriable
 
 
 class Cancellation(Value):
@@ -46,7 +51,7 @@ cancel_completed_order = Saga[Cancellation](
     "cancel_completed_order",
     version=1,
     steps=[
-        compensable(begin_cancellation, undo=None),
+        pivot(begin_cancellation),
         retriable(refund_payment),
         retriable(release_inventory),
         retriable(cancel_order),
