@@ -56,7 +56,8 @@ async def prepare_topics(layout: Layout, plan: Plan) -> None:
 async def prepare_operator(layout: Layout, plan: Plan, secrets: Secrets) -> None:
     """Make the operator's account, or set its password again on old data."""
     account = operator(secrets)
-    arguments = ["-m", "gateway", "users", "create", "--email", account.email, "--role", "operator"]
+    arguments = ["-m", "gateway", "users", "create", "--email", account.email]
+    arguments += ["--name", "Operator", "--role", "operator"]
     command = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
