@@ -40,9 +40,12 @@ def accepting(gate: Gate) -> APIRouter:
         """Accept an order: answered 202 once it is durable; what becomes of it is at the Location."""
         raise NotImplementedError("described here, handled by _accept")
 
+    async def accept(request: Request) -> Response:
+        return await _accept(gate, request)
+
     class Lean(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            return lambda request: _accept(gate, request)
+            return accept
 
     routes = APIRouter(route_class=Lean, tags=["orders"])
     routes.add_api_route(

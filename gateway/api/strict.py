@@ -75,13 +75,14 @@ class StrictRoute(APIRoute):
         needs_body = takes_body and self.body_field is not None and self.body_field.field_info.is_required()
 
         async def strict(request: Request) -> Response:
+            strictly = StrictRequest(request.scope, request.receive)
             if takes_body:
-                body = await request.body()
-                if body or "content-type" in request.headers:
-                    require_json(request.headers)
+                body = await strictly.body()
+                if body or "content-type" in strictly.headers:
+                    require_json(strictly.headers)
                 if needs_body and not body:
                     raise malformed()
-            return await handle(StrictRequest(request.scope, request.receive))
+            return await handle(strictly)
 
         return strict
 
