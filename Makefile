@@ -58,7 +58,7 @@ test-integration: $(DEV) ## the tests that need PostgreSQL and Kafka, and the jo
 
 check: lint ## lint, types, architecture, migrations against tables, unit tests
 	@$(PYTHON) -m mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 	@$(PYTHON) -m devstack check-migrations
 	@$(MAKE) test-unit
 
