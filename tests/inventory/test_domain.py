@@ -186,7 +186,7 @@ def test_a_sale_of_what_was_refused_or_never_asked_changes_nothing(tea: ProductI
     sell(shelf, completed(refused))
     sell(shelf, completed(unheard))
     assert shelf.stock == {tea: Stock(tea, 1)}
-    assert shelf.holds.keys() == {refused.order_id}
+    assert {order_id: hold.state for order_id, hold in shelf.holds.items()} == {refused.order_id: "refused"}
 
 
 def test_a_hold_takes_no_other_way_than_the_declared_ones(tea: ProductId) -> None:

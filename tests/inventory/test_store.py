@@ -51,6 +51,19 @@ class Shop:
     async def handle(self, *bodies: Contract) -> list[Answer]:
         return await handle(self.dsn, service, *bodies)
 
+    async def race(self, first: Contract, second: Contract) -> list[Answer]:
+        """Both answers, of two batches of which the second begins while the first is not committed."""
+
+        async def second_waits() -> bool:
+            return len(await self.database.rows(WAITING)) == 1
+
+        async with asyncio.TaskGroup() as group:
+            async with a_transaction(self.dsn) as tx:
+                answers = await handle_in(tx, service, first)
+                racing = group.create_task(self.handle(second))
+                await eventually(second_waits, what="the second batch waits for the first one's lock")
+            return [*answers, *await racing]
+
     async def stock(self, product_id: ProductId) -> tuple[int, ...]:
         return await self.database.row(STOCK, product_id)
 
@@ -141,20 +154,30 @@ async def test_a_batch_sees_its_own_decisions(shop: Shop) -> None:
 
 async def test_two_batches_race_for_the_last_one(shop: Shop) -> None:
     tea = await shop.product(1)
-    first, second = asking((tea, 1)), asking((tea, 1))
-
-    async def somebody_waits() -> bool:
-        return len(await shop.database.rows(WAITING)) == 1
-
-    async with asyncio.TaskGroup() as group:
-        async with a_transaction(shop.dsn) as tx:
-            (won,) = await handle_in(tx, service, first)
-            racing = group.create_task(shop.handle(second))
-            await eventually(somebody_waits, what="the second batch waits for the first one's lock")
-        (lost,) = await racing
+    won, lost = await shop.race(asking((tea, 1)), asking((tea, 1)))
     assert isinstance(won, InventoryReserved)
     assert isinstance(lost, InventoryReserveFailed)
     assert await shop.stock(tea) == (1, 1, 0)
+
+
+async def test_a_sale_races_a_release(shop: Shop) -> None:
+    tea = await shop.product(3)
+    first, second = asking((tea, 1)), asking((tea, 1))
+    await shop.handle(first, second)
+    await shop.race(completed(first), undoing(first))
+    assert await shop.stock(tea) == (3, 1, 0)
+    await shop.race(undoing(second), completed(second))
+    assert await shop.stock(tea) == (3, 0, 0)
+    assert await shop.database.rows("SELECT DISTINCT state FROM reservations") == [("released",)]
+
+
+async def test_two_batches_race_with_the_same_release(shop: Shop) -> None:
+    tea = await shop.product(3)
+    command = asking((tea, 2))
+    await shop.handle(command)
+    answers = await shop.race(undoing(command), undoing(command))
+    assert answers == [InventoryReleased(order_id=command.order_id)] * 2
+    assert await shop.stock(tea) == (3, 0, 0)
 
 
 async def test_products_are_locked_in_the_order_of_their_ids(shop: Shop) -> None:
