@@ -178,7 +178,7 @@ async def _denied(till: Till, order_id: OrderId) -> bool:
     (error,) = await till.database.row(
         "SELECT last_error FROM payment_attempts WHERE order_id = %s", order_id
     )
-    return error == "denied: refunds_refused"
+    return bool(error == "denied: refunds_refused")
 
 
 async def test_a_void_that_is_refused_goes_on_until_the_money_is_back(till: Till, provider: Provider) -> None:
