@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from libs.contracts.values import MessageId, OrderId, PaymentId, PaymentMethodId, ProductId, UserId
@@ -161,7 +161,8 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.created_to is not None:
         conditions.append(mine.created_at < filters.created_to)
     if filters.product_id is not None:
-        conditions.append(mine.lines.contains([{"product_id": str(filters.product_id)}]))
+        product = func.jsonb_build_object("product_id", cast(str(filters.product_id), Text))
+        conditions.append(mine.lines.contains(func.jsonb_build_array(product)))
     if filters.min_total is not None:
         conditions.append(mine.total_minor >= filters.min_total)
     if filters.max_total is not None:
