@@ -28,7 +28,7 @@ async def main(environ: Mapping[str, str] = os.environ) -> int:
         return 2
     seconds = float(environ.get("DURATION", "30"))
     folder = Path(environ.get("BENCH_STACK_DIR", ROOT / ".stack-bench"))
-    stack = Stack(folder, port_offset=int(environ.get("BENCH_PORT_OFFSET", "3000")))
+    stack = Stack(folder, port_offset=int(environ.get("BENCH_PORT_OFFSET", "7000")))
     if environ.get("BENCH_FRESH") == "1":
         await stack.clean()
     results: list[Result] = []

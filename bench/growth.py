@@ -5,7 +5,7 @@ for long; stock and wallets are moved along, so that the books balance afterward
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, LiteralString
 from uuid import UUID
@@ -52,7 +52,7 @@ class Copied:
 
     order: str
     ids: tuple[str, ...] = ()
-    texts: Mapping[str, LiteralString] = MappingProxyType({})
+    texts: Mapping[str, LiteralString] = field(default_factory=dict)
 
 
 TABLES: Final[Mapping[str, Mapping[str, Copied]]] = MappingProxyType(

@@ -20,7 +20,8 @@ CREATED: Final = 201
 FILE: Final = "bench-shop.json"
 PASSWORD: Final = "a long way to the market"  # noqa: S105 - of customers that exist in a benchmark only
 STOCK: Final = 10_000_000
-DEPOSIT: Final = 1_000_000_000
+DEPOSIT: Final = 10_000_000
+"""The most that the gateway takes at once."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 TOPIC = "order-events"
 ENDS = frozenset({b"order.OrderCompleted.v1", b"order.OrderCancelled.v1", b"order.OrderCreateFailed.v1"})
@@ -59,7 +60,7 @@ async def watching(bootstrap: str) -> AsyncIterator[Ends]:
     )
     await consumer.start()
     try:
-        partitions = await _partitions(consumer)
+        partitions = await _partitions(bootstrap)
         consumer.assign(partitions)
         await consumer.seek_to_end(*partitions)
         for partition in partitions:
@@ -75,9 +76,13 @@ async def watching(bootstrap: str) -> AsyncIterator[Ends]:
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-    await consumer.topics()
-    found = consumer.partitions_for_topic(TOPIC)
-    if not found:
+async def _partitions(bootstrap: str) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        [described] = await admin.describe_topics([TOPIC])
+    finally:
+        await admin.close()
+    if not described["partitions"]:
         raise LookupError(f"the broker has no topic {TOPIC}")
-    return [TopicPartition(TOPIC, number) for number in sorted(found)]
+    return sorted(TopicPartition(TOPIC, partition["partition"]) for partition in described["partitions"])

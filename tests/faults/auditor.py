@@ -12,17 +12,18 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from tests.faults import books, logs, outcomes, paths, topics
+from tests.faults import books, bounds, logs, outcomes, paths, topics
 from tests.faults.books import Books
+from tests.faults.bounds import Samples
 from tests.faults.platform import CONSUMERS, DATABASES, Platform, databases_at, platform
 from tests.faults.violation import Violation
 
-__all__ = ["Books", "Given", "Violation", "audit", "opened"]
+__all__ = ["Books", "Given", "Violation", "audit", "inspect", "opened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Given:
 
     `acknowledged` are the orders that were answered 202, `keys` the order that each idempotency key was answered
     with (several when it was answered differently), `poison` the places of records that must be dead letters,
-    `canaries` secrets that must show up nowhere, `log_folder` where the services' logs lie.
+    `canaries` secrets that must show up nowhere, `log_folder` where the services' logs lie, `memory` what each
+    process used over time.
     """
 
     acknowledged: frozenset[UUID] = frozenset()
@@ -39,6 +41,7 @@ class Given:
     poison: frozenset[tuple[str, int, int]] = frozenset()
     canaries: frozenset[str] = frozenset()
     log_folder: Path | None = None
+    memory: Mapping[str, Samples] = field(default_factory=dict)
 
 
 NOTHING = Given()
@@ -70,22 +73,30 @@ async def audit(
     `deep` false leaves out what reads every journal line and every record.
     """
     async with platform(dsns or databases_at(admin_dsn), bootstrap, prefix) as seen:
-        checks = [
-            books.money(seen),
-            books.stock(seen, before),
-            outcomes.orders(seen, before, given.acknowledged),
-            _quiet(seen),
-            _keys(seen, given),
-        ]
-        if deep:
-            checks.append(paths.paths(seen, before))
-        if given.log_folder is not None:
-            checks.append(logs.secrets(given.log_folder, given.canaries))
-        if seen.has_topics:
-            checks += [topics.lag(seen), topics.dead_letters(seen, before, given.poison)]
-        if seen.has_topics and deep:
-            checks += [topics.read_model(seen, before), topics.secrets(seen, given.canaries)]
-        return sorted([violation for check in checks async for violation in check])
+        return await inspect(seen, before, given, deep=deep)
+
+
+async def inspect(
+    seen: Platform, before: Books, given: Given = NOTHING, *, deep: bool = True
+) -> list[Violation]:
+    """The same on sessions that are open already."""
+    checks = [
+        books.money(seen),
+        books.stock(seen, before),
+        outcomes.orders(seen, before, given.acknowledged),
+        _quiet(seen),
+        _keys(seen, given),
+        bounds.memory(given.memory),
+    ]
+    if deep:
+        checks.append(paths.paths(seen, before))
+    if given.log_folder is not None:
+        checks.append(logs.secrets(given.log_folder, given.canaries))
+    if seen.has_topics:
+        checks += [topics.lag(seen), topics.dead_letters(seen, before, given.poison)]
+    if seen.has_topics and deep:
+        checks += [topics.read_model(seen, before), topics.secrets(seen, given.canaries)]
+    return sorted([violation for check in checks async for violation in check])
 
 
 async def _quiet(seen: Platform) -> AsyncIterator[Violation]:

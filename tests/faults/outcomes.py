@@ -10,7 +10,7 @@ from tests.faults.platform import Platform
 from tests.faults.violation import Violation
 
 SAGAS: Final = """
-    SELECT business_key, type, status, data->>'user_id', parked_at IS NOT NULL FROM sagas
+    SELECT business_key, type, status, data->'data'->>'user_id', parked_at IS NOT NULL FROM sagas
     WHERE business_key >= %s
 """
 ORDERS: Final = "SELECT id, status, total_minor, user_id::text FROM orders WHERE id >= %s"
@@ -95,7 +95,7 @@ def judged(told: Story) -> list[tuple[str, str]]:
     if told.parked:
         wrong.append(("I3", "its saga is parked"))
     if len(told.owners) != 1:
-        wrong.append(("I14", f"belongs to {sorted(told.owners)}"))
+        wrong.append(("I14", f"belongs to {sorted(map(str, told.owners))}"))
     sold = told.create == "completed" and told.cancel != "completed"
     return [*wrong, *(_sold(told) if sold else _cancelled(told))]
 

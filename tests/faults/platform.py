@@ -9,6 +9,7 @@ from typing import Final
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
@@ -65,7 +66,7 @@ class Platform:
 
     async def rows(self, service: str, query: str, parameters: Sequence[object] = ()) -> list[TupleRow]:
         """What a query of one service's database sees."""
-        cursor = await self._sessions[service].execute(query.encode(), parameters)
+        cursor = await self._sessions[service].execute(query.encode(), parameters or None)
         return await cursor.fetchall()
 
     async def scalar(self, service: str, query: str, parameters: Sequence[object] = ()) -> int:
@@ -103,16 +104,24 @@ class Platform:
         )
         await consumer.start()
         try:
-            await consumer.topics()
-            places = [
-                TopicPartition(self._prefix + topic, number)
-                for topic in topics
-                for number in sorted(consumer.partitions_for_topic(self._prefix + topic) or ())
-            ]
+            places = await self._places(topics)
             consumer.assign(places)
             yield consumer, places
         finally:
             await consumer.stop()
+
+    async def _places(self, topics: Sequence[str]) -> list[TopicPartition]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        await admin.start()
+        try:
+            described = await admin.describe_topics([self._prefix + topic for topic in topics])
+        finally:
+            await admin.close()
+        return sorted(
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
+        )
 
 
 def databases_at(admin_dsn: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Database:
     async def rows(self, query: str, *parameters: object) -> list[TupleRow]:
         """What a query sees, as the superuser; a statement that returns nothing gives no rows."""
         async with await psycopg.AsyncConnection.connect(self.admin_dsn, autocommit=True) as session:
-            cursor = await session.execute(query.encode(), parameters)
+            cursor = await session.execute(query.encode(), parameters or None)
             return await cursor.fetchall() if cursor.rownumber is not None else []
 
     async def row(self, query: str, *parameters: object) -> TupleRow:
