@@ -26,7 +26,9 @@ ORDER: Final = """
     ) AS told ON true
     WHERE orders.order_id = %s::uuid AND user_id = %s::uuid
 """
-STATUSES: Final = "SELECT order_id, status FROM orders WHERE order_id = ANY(%s::uuid[])"
+STATUSES: Final = """
+    SELECT order_id, status FROM orders WHERE order_id = ANY(%s::uuid[]) AND user_id IS NOT NULL
+"""
 NEWEST_ARRIVALS: Final = """
     SELECT order_id, max(arrived) FROM order_timeline WHERE order_id = ANY(%s::uuid[]) GROUP BY order_id
 """
@@ -112,7 +114,7 @@ async def page(
 
 
 async def statuses(tx: Transaction, order_ids: Sequence[OrderId]) -> dict[OrderId, Status]:
-    """The status of each order that is known, whoever owns it."""
+    """The status of each order whose owner is known, so that its owner finds it; whoever that is."""
     return dict(await tx.fetch(STATUSES, [order_ids]))
 
 

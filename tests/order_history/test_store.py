@@ -64,10 +64,11 @@ async def test_an_order_without_an_owner_is_nobodys_until_it_is_told(history: Da
     await folded(history, [reserved])
     async with transaction_on(history) as tx:
         assert await store.order(tx, story.order_id, story.user_id) is None
-        assert await store.statuses(tx, [story.order_id]) == {story.order_id: "pending"}
+        assert await store.statuses(tx, [story.order_id]) == {}, "who asks here takes it for its owner's"
     await folded(history, [created])
     async with transaction_on(history) as tx:
         found = await store.order(tx, story.order_id, story.user_id)
+        assert await store.statuses(tx, [story.order_id]) == {story.order_id: "pending"}
     assert found is not None
     assert [line.event for line in found.timeline] == ["reserved", "created"], "in order of arrival"
 
