@@ -106,6 +106,7 @@ def server(app: ASGIApp, *, shutdown_seconds: float) -> Server:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=max(1, int(shutdown_seconds / 2)),
             timeout_keep_alive=75,
             backlog=2_048,
