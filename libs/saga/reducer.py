@@ -50,9 +50,9 @@ def start_cancelled(
     start, should it come, is then a repeat.
     """
     turn = _new(saga, saga_id, data, Status.COMPENSATING, now)
-    turn.reason = reason
     turn.write(Kind.CANCEL_REQUESTED, reason=reason.code, why="cancelled before it was started")
     turn.armed = [step.name for step in saga.stages[0].steps if step.undo]
+    _turn_back(turn, reason)
     _undo_next(turn)
     return turn.decision()
 
@@ -159,20 +159,20 @@ def _current(turn: Turn[Data]) -> Stage[Data]:
 
 def _compensate(turn: Turn[Data], reason: Reason) -> None:
     """Turn back; what is still in flight is awaited first, and no longer sent again."""
-    turn.status = Status.COMPENSATING
-    turn.reason, turn.failure, turn.expires = reason, None, None
-    turn.early.clear()
-    turn.write(
-        Kind.COMPENSATING,
-        reason=reason.code,
-        why=reason.text,
-        undo=", ".join(reversed(turn.armed)) or "nothing",
-    )
+    _turn_back(turn, reason)
     notice = turn.saga.notice
     if notice is not None and turn.armed:
         turn.notify(notice)
     turn.flights = [turn.awaited_only(flight) for flight in turn.flights]
     _go_on(turn)
+
+
+def _turn_back(turn: Turn[Data], reason: Reason) -> None:
+    turn.status = Status.COMPENSATING
+    turn.reason, turn.failure, turn.expires = reason, None, None
+    turn.early.clear()
+    owed = ", ".join(reversed(turn.armed)) or "nothing"
+    turn.write(Kind.COMPENSATING, reason=reason.code, why=reason.text, undo=owed)
 
 
 def _abandon(turn: Turn[Data], reason: Reason) -> None:
@@ -254,7 +254,7 @@ def _unanswered(step: Step[Data]) -> Reason:
 
 def _timeout(turn: Turn[Data], timeout: Timeout) -> None:
     flight = turn.flight(timeout.step)
-    if flight is None or flight.attempt != timeout.attempt or turn.deadline != timeout.deadline:
+    if flight is None or turn.deadline != timeout.deadline:
         why = "no longer in flight" if flight is None else "its deadline has moved"
         turn.write(Kind.STALE, timeout.step, timeout.attempt, deadline=timeout.deadline.isoformat(), why=why)
         return

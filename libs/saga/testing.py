@@ -97,9 +97,7 @@ class Dialogue(Generic[Data]):
         """Time passes; every deadline within it is met on its moment, in order."""
         until = self.now + time
         self._lines.append(f"after {time}")
-        while (due := self.instance.deadline) is not None and due <= until:
-            self.now = max(self.now, due)
-            self._fire()
+        self._fire_until(until, at=lambda due: max(self.now, due))
         self.now = until
         return self
 
@@ -107,8 +105,7 @@ class Dialogue(Generic[Data]):
         """Time passes and nobody watches: what was due meanwhile is met at its end."""
         self.now += time
         self._lines.append(f"overslept {time}")
-        while (due := self.instance.deadline) is not None and due <= self.now:
-            self._fire()
+        self._fire_until(self.now, at=lambda _: self.now)
         return self
 
     def hear(self, received: Input) -> Self:
@@ -190,10 +187,14 @@ class Dialogue(Generic[Data]):
 
     # How it is done
 
-    def _fire(self) -> None:
-        timeout = Timeout.of(self.instance)
-        if timeout is not None:
+    def _fire_until(self, until: datetime, *, at: Callable[[datetime], datetime]) -> None:
+        for _ in range(MOST_INPUTS):
+            timeout = Timeout.of(self.instance)
+            if timeout is None or timeout.deadline > until:
+                return
+            self.now = at(timeout.deadline)
             self.hear(timeout)
+        raise AssertionError(self._told(f"no end after {MOST_INPUTS} deadlines"))
 
     def _take(self, decision: Decision[Data]) -> None:
         self.instance: Instance[Data] = decision.instance

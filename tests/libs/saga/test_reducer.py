@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from libs.saga.decision import Kind
-from libs.saga.definition import Join, seconds
+from libs.saga.definition import Join, Retry, Saga, compensable, seconds
 from libs.saga.inputs import Repeated, Timeout
 from libs.saga.instance import Reason, Status
 from libs.saga.testing import Dialogue, given, given_cancelled
@@ -29,8 +29,10 @@ from tests.libs.saga.trips import (
     SendTickets,
     TellTraveller,
     Trip,
+    book_hotel,
     book_trip,
     booking_of,
+    cancel_hotel,
 )
 
 
@@ -76,6 +78,11 @@ def test_wait_all_turns_back_with_the_last_answer_for_the_first_reason() -> None
     saga.when(HOTEL_FULL).expect_nothing().expect_status(Status.RUNNING)
     saga.when(FLIGHT_BOOKED).expect(TellTraveller, CancelFlight)
     saga.when(FLIGHT_CANCELLED).expect_compensated("hotel_full")
+
+
+def test_wait_all_gives_the_first_of_several_reasons() -> None:
+    saga = given(booking_of(Join.WAIT_ALL), Trip()).expect(BookHotel, BookFlight)
+    saga.when(HOTEL_FULL).when(FLIGHT_FULL).expect_compensated("hotel_full")
 
 
 def test_a_group_is_undone_in_the_reverse_order_of_its_sending() -> None:
@@ -162,6 +169,15 @@ def test_a_cancel_before_the_start_undoes_the_first_step_and_the_start_is_a_repe
 
 
 # Deadlines
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+def test_a_command_is_sent_as_often_as_its_step_allows(attempts: int) -> None:
+    step = compensable(
+        book_hotel, undo=cancel_hotel, within=seconds(60), retry=Retry(attempts, first=seconds(5))
+    )
+    saga = given(Saga[Trip]("stay", version=1, steps=[step]), Trip()).after(seconds(59))
+    saga.expect(*[BookHotel] * attempts).after(seconds(1)).expect(CancelHotel)
 
 
 def test_a_timeout_that_is_stale_changes_nothing() -> None:
