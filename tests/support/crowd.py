@@ -28,7 +28,7 @@ class Crowd:
     @classmethod
     async def gathered(cls, shop: Shop, operator: Operator, *, customers: int = 8) -> "Crowd":
         """A new crowd; every fourth order of it will be refused by payment."""
-        solvent = [await shop.customer(cents=100_000_000) for _ in range(customers)]
+        solvent = [await shop.customer(cents=10_000_000) for _ in range(customers)]
         broke = [await shop.customer(cents=0) for _ in range(2)]
         return cls(
             [(customer, await customer.wallet()) for customer in solvent],
