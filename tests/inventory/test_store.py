@@ -41,8 +41,8 @@ class Shop:
         self.database = database
         self.dsn = database.runtime_dsn
 
-    async def product(self, on_hand: int) -> ProductId:
-        product_id = a_product_id()
+    async def product(self, on_hand: int, product_id: ProductId | None = None) -> ProductId:
+        product_id = product_id or a_product_id()
         await self.database.rows(
             "INSERT INTO stock (product_id, on_hand) VALUES (%s, %s)", product_id, on_hand
         )
@@ -181,22 +181,22 @@ async def test_two_batches_race_with_the_same_release(shop: Shop) -> None:
 
 
 async def test_products_are_locked_in_the_order_of_their_ids(shop: Shop) -> None:
-    low, high = sorted([await shop.product(5), await shop.product(5)])
+    ids = sorted((a_product_id() for _ in range(8)), reverse=True)
+    for product_id in ids:
+        await shop.product(5, product_id)
+    # A plan that sorts on its way to the rows would hide that they are not asked for in order.
+    await shop.database.rows(f'ALTER DATABASE "{shop.database.name}" SET enable_sort = off')
 
-    async def locked(product_id: ProductId) -> bool:
+    async def all_but_the_highest_are_taken() -> bool:
         async with a_transaction(shop.dsn) as tx:
-            free = "SELECT 1 FROM stock WHERE product_id = %s::uuid FOR UPDATE SKIP LOCKED"
-            return not await tx.fetch(free, [product_id])
+            free = await tx.fetch("SELECT product_id FROM stock FOR UPDATE SKIP LOCKED")
+        return free == []
 
     async with asyncio.TaskGroup() as group:
         async with a_transaction(shop.dsn) as tx:
-            await store.lock_stock(tx, high)
-            racing = group.create_task(shop.handle(asking((high, 1), (low, 1))))
-
-            async def low_is_taken() -> bool:
-                return await locked(low)
-
-            await eventually(low_is_taken, what="the lower id locked while the higher one is waited for")
+            await store.lock_stock(tx, ids[0])
+            racing = group.create_task(shop.handle(asking(*((product_id, 1) for product_id in ids))))
+            await eventually(all_but_the_highest_are_taken, what="the lower ids locked before the highest")
             assert not racing.done()
         assert isinstance((await racing)[0], InventoryReserved)
 
