@@ -49,7 +49,7 @@ def browsing(gate: Gate) -> APIRouter:
 
     @routes.get("/api/products", operation_id="listProducts", response_model=ProductPage)
     async def list_products(request: Request, asked: Annotated[Browsing, Query()]) -> Response:
-        """Products on sale and withdrawn ones, by name unless asked otherwise."""
+        """Products on sale, by name unless asked otherwise; a withdrawn one is still found by its id."""
         filters = {
             "category_id": None if asked.category_id is None else str(asked.category_id),
             "q": asked.q,
