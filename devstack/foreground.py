@@ -7,7 +7,7 @@ from devstack import processes, supervisor
 from devstack.layout import CHECKOUT, Layout
 from devstack.preparation import migrate as migrate_databases
 from devstack.processes import ProcessId
-from devstack.records import Processes, Secrets
+from devstack.records import Processes, Secrets, as_started
 from devstack.units import plan, service_environment
 
 
@@ -26,7 +26,7 @@ async def take_over(layout: Layout, service: str) -> None:
 def become(layout: Layout, service: str) -> None:
     """Turn this process into the service, with the environment that the stack gives it."""
     secrets = Secrets(layout.folder)
-    wanted = plan(layout, secrets)
+    wanted = plan(as_started(layout), secrets)
     Processes(layout.folder).record(service, ProcessId.of(os.getpid()))  # so that status and down know it
     supervisor.write_stack_file(layout, wanted, secrets)
     command(layout, service, service)
@@ -36,7 +36,7 @@ def command(layout: Layout, service: str, *arguments: str) -> None:
     """Turn this process into `python -m libs.service <arguments>` with that service's environment."""
     supervisor.require_running(layout)
     secrets = Secrets(layout.folder)
-    wanted = plan(layout, secrets)
+    wanted = plan(as_started(layout), secrets)
     environment = service_environment(layout, service, wanted.admin_dsn, wanted.kafka_bootstrap, secrets)
     environment["LOG_FORMAT"] = layout.environ.get("LOG_FORMAT", "auto")
     os.chdir(CHECKOUT)
@@ -47,5 +47,5 @@ def migrate(layout: Layout, service: str | None) -> None:
     """Migrate the databases of a stack that runs."""
     supervisor.require_running(layout)
     secrets = Secrets(layout.folder)
-    migrate_databases(plan(layout, secrets).admin_dsn, secrets, service)
+    migrate_databases(plan(as_started(layout), secrets).admin_dsn, secrets, service)
     print(f"{service or 'all services'}: at the newest revision")

@@ -4,7 +4,10 @@ import asyncio
 import sys
 from dataclasses import dataclass
 
-from devstack import catalogue
+import psycopg
+from psycopg import AsyncConnection
+
+from devstack import catalogue, kafka
 from devstack.errors import StackError
 from devstack.layout import CHECKOUT, SERVICE_PORTS, Layout
 from devstack.records import Secrets
@@ -27,6 +30,24 @@ class Operator:
 def operator(secrets: Secrets) -> Operator:
     """Return the account as it is, or will be made."""
     return Operator(OPERATOR_EMAIL, secrets("operator"))
+
+
+async def require_external_servers(layout: Layout) -> None:
+    """Raise StackError where a server that was given from outside does not answer."""
+    if (dsn := layout.external_postgres) is not None:
+        try:
+            await (await AsyncConnection.connect(dsn, connect_timeout=5)).close()
+        except psycopg.OperationalError as error:
+            raise StackError(f"POSTGRES_URL names a server that does not let us in: {error}") from error
+    if (servers := layout.external_kafka) is not None:
+        places = [server.strip().rpartition(":") for server in servers.split(",")]
+        asked = [
+            await kafka.answers(host.strip("[]"), int(port)) for host, _, port in places if port.isdecimal()
+        ]
+        if not any(asked):
+            raise StackError(
+                f"KAFKA_BOOTSTRAP_SERVERS={servers}: no broker answers there; start it, or unset this."
+            )
 
 
 async def prepare_databases(plan: Plan, secrets: Secrets) -> None:

@@ -7,11 +7,13 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from devstack.errors import StackError
 from devstack.kafka import new_cluster_id
+from devstack.layout import Layout
 from devstack.processes import ProcessId
 
 
@@ -100,3 +102,14 @@ def kafka_cluster(folder: Path, asked_brokers: int | None) -> tuple[str, int]:
             " `make clean` first, or choose another STACK_DIR."
         )
     return str(kept["cluster_id"]), int(kept["brokers"])
+
+
+def as_started(layout: Layout) -> Layout:
+    """Return the layout with the external servers that the running stack was started on, whatever is set now."""
+    told, started = read_json(layout.stack_file), Processes(layout.folder).all()
+    environ = dict(layout.environ)
+    if told and "postgres" not in started:
+        environ["POSTGRES_URL"] = told["postgres_admin"]
+    if told and "kafka" not in started:
+        environ["KAFKA_BOOTSTRAP_SERVERS"] = told["kafka_bootstrap"]
+    return replace(layout, environ=environ)

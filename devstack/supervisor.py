@@ -13,10 +13,16 @@ from devstack.errors import PortTakenError, StackError
 from devstack.kafka import STOP_PATIENCE
 from devstack.layout import SERVICE_PORTS, Layout
 from devstack.postgres import STOP_SIGNAL
-from devstack.preparation import operator, prepare_databases, prepare_operator, prepare_topics
+from devstack.preparation import (
+    operator,
+    prepare_databases,
+    prepare_operator,
+    prepare_topics,
+    require_external_servers,
+)
 from devstack.processes import ProcessId
 from devstack.readiness import http_ok, port_is_free
-from devstack.records import Processes, Secrets, only_one, write_private
+from devstack.records import Processes, Secrets, as_started, only_one, write_private
 from devstack.units import CARD_PROVIDER, Plan, Unit, plan
 from migrations.provision import access
 
@@ -34,6 +40,7 @@ async def up(layout: Layout) -> None:
         alive = registry.alive()
         dead = [unit for unit in wanted.units if unit.name not in alive]
         _require_free_ports(dead)
+        await require_external_servers(layout)
         began = time.monotonic()
         start = partial(_start, registry=registry, dead=dead, began=began)
         async with asyncio.TaskGroup() as group:
@@ -51,7 +58,7 @@ async def start_service(layout: Layout, service: str) -> None:
     """Start one service that is dead, in a stack whose servers run, and return once it is ready."""
     with only_one(layout.folder):
         registry, secrets = Processes(layout.folder), Secrets(layout.folder)
-        wanted = plan(layout, secrets)
+        wanted = plan(as_started(layout), secrets)
         dead = [unit for unit in wanted.named(service) if unit.name not in registry.alive()]
         await _start(dead, registry=registry, dead=dead, began=time.monotonic())
         write_stack_file(layout, wanted, secrets)
@@ -93,7 +100,7 @@ async def status(layout: Layout) -> bool:
         print(f"Nothing runs in {layout.folder}: `make up` starts it.")
         return True
     well = True
-    for unit in plan(layout, Secrets(layout.folder)).units:
+    for unit in plan(as_started(layout), Secrets(layout.folder)).units:
         process = known.get(unit.name)
         state = await _state(unit, process)
         well = well and state in ("ready", "running")
