@@ -1,27 +1,34 @@
-"""`python -m gateway keys rotate | users create`: what operators do to the gateway's database from a shell.
+"""`python -m gateway keys rotate | users create | openapi`: what operators and builders do from a shell.
 
     python -m gateway keys rotate [--revoke]
     python -m gateway users create --email … --name … --role customer|operator|admin --password-stdin
+    python -m gateway openapi > docs/openapi.json
 
-The settings are the gateway's (DATABASE_URL, SIGNING_KEY_SECRET).
+The settings are the gateway's (DATABASE_URL, SIGNING_KEY_SECRET); `openapi` needs none.
 """
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable
 
 import uuid_utils.compat
+from fastapi import FastAPI
 from pydantic import ValidationError
 
+from gateway import api
 from gateway.api.bodies import Registration
 from gateway.api.hashing import hash_password
+from gateway.api.openapi import document
+from gateway.app import service
 from gateway.domain.passwords import is_common
 from gateway.settings import GatewaySettings
 from gateway.store import accounts, keys
 from gateway.store.accounts import Candidate
 from libs.contracts.values import UserId
 from libs.service.database import Database
+from libs.service.host import Host
 
 
 class RefusedError(Exception):
@@ -51,6 +58,14 @@ async def create_user(database: Database, *, email: str, name: str, role: str, p
     return f"{account.email} is {account.role} {account.id}"
 
 
+def openapi() -> str:
+    """The OpenAPI document as JSON, made without a database."""
+    app = FastAPI()
+    settings = GatewaySettings(profile="dev", database_url="postgresql:///unused")
+    app.include_router(api.router(Host(service, settings).runtime))
+    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gateway")
     nouns = parser.add_subparsers(dest="noun", required=True)
@@ -65,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--password-stdin", required=True, action="store_true", help="the password is read from there"
     )
+    nouns.add_parser("openapi")
     return parser
 
 
@@ -80,6 +96,9 @@ async def _with_database(settings: GatewaySettings, work: Callable[[Database], A
 def main(arguments: list[str]) -> int:
     """Do what the command line says; 0 when done, 1 when refused."""
     given = _parser().parse_args(arguments)
+    if given.noun == "openapi":
+        sys.stdout.write(openapi())
+        return 0
     settings = GatewaySettings()
 
     async def work(database: Database) -> str:

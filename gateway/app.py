@@ -2,6 +2,7 @@
 
 from gateway import api
 from gateway.api import intents
+from gateway.api.openapi import describe
 from gateway.settings import GatewaySettings
 from gateway.store.keys import PublicKeys
 from libs.service.service import Service
@@ -10,6 +11,7 @@ service: Service[None] = Service(
     name="gateway",
     api=api.router,
     middleware=api.middleware,
+    describe=describe,
     keys=PublicKeys,
     workers=[intents.settle, intents.tidy],
     settings=GatewaySettings,

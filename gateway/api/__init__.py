@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Depends
 from starlette.types import ASGIApp
 
-from gateway.api import accounts, catalogue, events, history, limits, orders, payments
+from gateway.api import accounts, catalogue, docs, events, history, limits, orders, payments
 from gateway.api.gate import open_gate
 from gateway.api.queries import once_each
 from gateway.settings import GatewaySettings
@@ -13,7 +13,8 @@ from libs.service.runtime import Runtime
 def router(runtime: Runtime) -> APIRouter:
     """Every route of http_api.md; the one for orders comes first, because it is asked for most."""
     gate = open_gate(runtime)
-    routes = orders.accepting(gate)
+    routes = APIRouter()
+    routes.include_router(orders.accepting(gate))
     rest = [
         history.router(gate),
         events.router(gate),
@@ -27,6 +28,9 @@ def router(runtime: Runtime) -> APIRouter:
     ]
     for each in rest:
         routes.include_router(each, dependencies=[Depends(once_each)])
+    routes.include_router(docs.problem_pages())
+    if gate.settings.shows_docs:
+        routes.include_router(docs.api_pages())
     return routes
 
 

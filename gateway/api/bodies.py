@@ -1,15 +1,16 @@
 """What clients send and get, as the OpenAPI document shows it."""
 
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.api.strict import Id, StrictBody, Text
+from gateway.api.strict import Id, Secret, StrictBody, Text
 from gateway.domain.orders import Asked
 from gateway.domain.passwords import MAX_LENGTH, MIN_LENGTH
+from gateway.domain.text import PATTERN
 from gateway.store.accounts import Account
 from libs.contracts.values import (
     MAX_LINES,
@@ -23,21 +24,50 @@ from libs.contracts.values import (
 
 MAX_STOCK: Final = 1_000_000_000
 MAX_DEPOSIT: Final = 10_000_000
-_ADDRESS = 254
+_ADDRESS: Final = 254
+NAME_PATTERN: Final = PATTERN.replace("]*$", r"]*[!-~\u00a1-\u024f\u0370-\u058f\u4e00-\u9fff]" + PATTERN[1:])
+"""What is asked of a name in the schema: something to be seen; a bit stricter than what is accepted."""
 
 
-def _short_and_lower(value: object) -> object:
-    if isinstance(value, str):
-        if len(value) > _ADDRESS:
-            raise PydanticCustomError("string_too_long", "An address has at most 254 characters")
-        return value.strip().lower()
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _not_blank(value: str) -> str:
+    if not value:
+        raise PydanticCustomError(
+            "string_too_short", "String should have at least 1 character that is no blank"
+        )
     return value
 
 
+def _never_null(schema: dict[str, Any]) -> None:
+    """A field that may be left out but not be null, as its schema says it."""
+    (schema_of_value,) = (one for one in schema.pop("anyOf") if one.get("type") != "null")
+    schema |= schema_of_value
+    schema.pop("default", None)
+
+
 Email = Annotated[
-    EmailStr, BeforeValidator(_short_and_lower, json_schema_input_type=str), Field(max_length=_ADDRESS)
+    str,
+    Field(
+        min_length=6,
+        max_length=_ADDRESS,
+        pattern=(
+            r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+            r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+$"
+        ),
+    ),
+    BeforeValidator(_lower),
 ]
-Name = Annotated[Text, Field(min_length=1, max_length=200)]
+"""An address as HTML's input field has it (WHATWG), in lower case, in a domain with a dot."""
+
+Name = Annotated[
+    Text,
+    AfterValidator(_not_blank),
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": NAME_PATTERN}),
+]
+Password = Annotated[Secret, Field(json_schema_extra={"pattern": PATTERN})]
 Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()./-]{3,28}[0-9]$", max_length=30)]
 Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$", max_length=12)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -61,14 +91,16 @@ class Registration(StrictBody):
 
     name: Name = Field(examples=["Ada Lovelace"])
     email: Email = Field(examples=["ada@example.com"])
-    password: str = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH, examples=["difference-engine-no-2"])
+    password: Password = Field(
+        min_length=MIN_LENGTH, max_length=MAX_LENGTH, examples=["difference-engine-no-2"]
+    )
 
 
 class Login(StrictBody):
     """Who signs in."""
 
     email: Text = Field(min_length=1, max_length=_ADDRESS, examples=["ada@example.com"])
-    password: str = Field(min_length=1, max_length=MAX_LENGTH, examples=["difference-engine-no-2"])
+    password: Password = Field(min_length=1, max_length=MAX_LENGTH, examples=["difference-engine-no-2"])
 
 
 class Refresh(StrictBody):
@@ -115,7 +147,7 @@ class Profile(Answer):
 class ProfileChange(StrictBody):
     """What is to be different; null clears phone or locale."""
 
-    name: Name | None = Field(None, examples=["Ada King"])
+    name: Name | None = Field(None, examples=["Ada King"], json_schema_extra=_never_null)
     phone: Phone | None = Field(None, examples=["+44 20 7946 0000"])
     locale: Locale | None = Field(None, examples=["en-GB"])
 
@@ -135,6 +167,17 @@ class LineIn(StrictBody):
 
 class OrderIn(StrictBody):
     """An order: what, and how it is paid. Prices are the shop's, not the client's."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "payment_method_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+                    "lines": [{"product_id": "7e528b60-cdb1-598c-8777-286b90f3b47f", "quantity": 2}],
+                }
+            ]
+        }
+    )
 
     payment_method_id: Id
     lines: list[LineIn] = Field(min_length=1, max_length=MAX_LINES)
@@ -286,9 +329,11 @@ class ProductIn(StrictBody):
 class ProductChange(StrictBody):
     """What of a product is to be different."""
 
-    name: Name | None = Field(None, examples=["Watering can, 10 l"])
-    category_id: Id | None = None
-    active: bool | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    name: Name | None = Field(None, examples=["Watering can, 10 l"], json_schema_extra=_never_null)
+    category_id: Id | None = Field(None, json_schema_extra=_never_null)
+    active: bool | None = Field(None, json_schema_extra=_never_null)
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
@@ -310,8 +355,16 @@ class Stock(Answer):
 class StockChange(StrictBody):
     """Either what was counted or by how much it changed."""
 
-    on_hand: int | None = Field(None, ge=0, le=MAX_STOCK, examples=[100])
-    adjust: int | None = Field(None, ge=-MAX_STOCK, le=MAX_STOCK, examples=[-3])
+    model_config = ConfigDict(
+        json_schema_extra={
+            "minProperties": 1,
+            "maxProperties": 1,
+            "examples": [{"on_hand": 100}, {"adjust": -3}],
+        }
+    )
+
+    on_hand: int | None = Field(None, ge=0, le=MAX_STOCK, json_schema_extra=_never_null)
+    adjust: int | None = Field(None, ge=-MAX_STOCK, le=MAX_STOCK, json_schema_extra=_never_null)
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -340,7 +393,7 @@ class CardIn(StrictBody):
 
     kind: Literal["card"] = Field(examples=["card"])
     token: str = Field(pattern=r"^tok_[A-Za-z0-9_]{1,64}$", max_length=68, examples=["tok_approve"])
-    label: Annotated[Text, Field(min_length=1, max_length=60)] = Field("Card", examples=["Blue card"])
+    label: Annotated[Name, Field(max_length=60)] = Field("Card", examples=["Blue card"])
 
 
 class SignedMoney(Answer):

@@ -108,12 +108,17 @@ def router(gate: Gate) -> APIRouter:
     streams = Streams(gate.settings.streams_per_user)
     client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
-    @routes.get("/api/orders/{order_id}/events", operation_id="streamOrderEvents", response_class=EventStream)
+    @routes.get(
+        "/api/orders/{order_id}/events",
+        operation_id="streamOrderEvents",
+        status_code=200,
+        response_class=EventStream,
+    )
     async def stream_events(
         order_id: OrderPath,
         request: Request,
         caller: Annotated[Caller, Depends(gate.user)],
-        last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+        last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=100)] = None,
     ) -> Response:
         """The order's timeline as it comes; ends when the order has ended."""
         async with gate.database.transaction() as tx:

@@ -14,7 +14,7 @@ from gateway.api import views
 from gateway.api.bodies import Order, OrderPage
 from gateway.api.gate import Caller, Gate
 from gateway.api.paging import MAX_SIZE, next_link
-from gateway.api.queries import Moment, Nothing, Page, Whole
+from gateway.api.queries import WHOLE, Moment, Nothing, Page
 from gateway.api.strict import Id, Json, StrictRoute
 from gateway.api.upstream import Call
 from gateway.domain.orders import PENDING
@@ -41,8 +41,8 @@ class Listing(Page):
     created_from: Moment | None = Field(None, alias="from")
     created_to: Moment | None = Field(None, alias="to")
     product_id: Id | None = None
-    min_total: Annotated[Whole, Field(ge=0, le=MAX_MINOR)] | None = None
-    max_total: Annotated[Whole, Field(ge=0, le=MAX_MINOR)] | None = None
+    min_total: Annotated[int, Field(ge=0, le=MAX_MINOR), WHOLE] | None = None
+    max_total: Annotated[int, Field(ge=0, le=MAX_MINOR), WHOLE] | None = None
     sort: Literal["-created_at", "created_at", "-total", "total"] = "-created_at"
 
     def filters(self) -> dict[str, str | int | None]:

@@ -38,11 +38,13 @@ def _in_utc(moment: datetime) -> datetime:
         ) from None
 
 
-Whole = Annotated[int, BeforeValidator(_digits, json_schema_input_type=int)]
+WHOLE: Final = BeforeValidator(_digits)
+"""In an Annotated int: digits only, as in `Annotated[int, Field(ge=0), WHOLE]`."""
+
 Moment = Annotated[
     datetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime), AfterValidator(_in_utc)
 ]
-PageSize = Annotated[Whole, Field(ge=1, le=MAX_SIZE, description="items on a page")]
+PageSize = Annotated[int, Field(ge=1, le=MAX_SIZE, description="items on a page"), WHOLE]
 
 
 class Page(BaseModel):

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError, from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.domain.text import clean
+from gateway.domain.text import PATTERN, clean
 from libs.service.problems import Problem, fault, unprocessable
 
 Handler = Callable[[Request], Coroutine[object, object, Response]]
@@ -43,8 +43,16 @@ def _clean(value: str) -> str:
 Id = Annotated[UUID, BeforeValidator(_canonical, json_schema_input_type=UUID), Field(strict=False)]
 """A UUID in text, in its canonical form only (RFC 9562, section 4)."""
 
-Text = Annotated[str, AfterValidator(_clean)]
-"""Text in NFC without control or bidirectional control characters."""
+
+def _trimmed(value: str) -> str:
+    return _clean(value).strip()
+
+
+Secret = Annotated[str, AfterValidator(_clean)]
+"""Text in NFC without control or bidirectional control characters, blanks at its ends included."""
+
+Text = Annotated[str, AfterValidator(_trimmed), Field(json_schema_extra={"pattern": PATTERN})]
+"""The same without blanks at its ends."""
 
 
 class Json(Response):

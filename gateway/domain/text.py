@@ -8,12 +8,16 @@ _BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u2
 """Characters that reorder what follows (Unicode TR 36, section 3.1; CVE-2021-42574)."""
 
 
+PATTERN: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*$"
+"""The same as a regular expression for schemas, as far as it can be said there."""
+
+
 def clean(text: str) -> str:
-    """The text in Unicode's form NFC without blanks at its ends.
+    """The text in Unicode's form NFC.
 
     Raises ValueError where it holds control, bidirectional control or unpaired surrogate characters.
     """
     for character in text:
         if character in _BIDI_CONTROLS or unicodedata.category(character) in _REFUSED_CATEGORIES:
             raise ValueError(f"the character U+{ord(character):04X} is not allowed")
-    return unicodedata.normalize("NFC", text).strip()
+    return unicodedata.normalize("NFC", text)
