@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import RFC_4122, UUID
 
-import orjson
 from pydantic import ValidationError
 
 from libs.contracts.catalogue import CONTRACTS
@@ -27,15 +26,22 @@ _ESCAPED_NUL: Final = b"\\u0000"
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A message as the outbox stores it: serialised, ready to be sent; `headers` is a JSON object or a list of pairs."""
+    """A message as the outbox stores it: serialised, ready to be sent.
+
+    `headers` are by name, or pairs as `readable_headers` gives them where a name may come twice.
+    """
 
     message_id: MessageId
     topic: str
     key: str
     key_hash: int
     type: str
-    headers: str
+    headers: dict[str, str] | list[list[str | dict[str, str]]]
     payload: bytes
+
+    def kafka_headers(self) -> list[tuple[str, bytes]]:
+        """The headers as a record carries them."""
+        return kafka_headers(self.headers)
 
 
 class Codec:
@@ -109,7 +115,7 @@ class Codec:
             key=key,
             key_hash=key_hash(key),
             type=body.wire,
-            headers=orjson.dumps(headers).decode(),
+            headers=headers,
             payload=body.__pydantic_serializer__.to_json(body),
         )
 
@@ -133,6 +139,13 @@ def message_id_of(record: Record) -> MessageId | None:
 def readable_headers(record: Record) -> list[list[str | dict[str, str]]]:
     """All headers in their order as JSON: pairs of name and text, or of name and {"hex": …} where it is no text."""
     return [[_text(name.encode("utf-8", "surrogatepass")), _text(value)] for name, value in record.headers]
+
+
+def kafka_headers(stored: dict[str, str] | list[list[str | dict[str, str]]]) -> list[tuple[str, bytes]]:
+    """The headers of an outbox row as a record carries them."""
+    if isinstance(stored, dict):
+        return [(name, value.encode()) for name, value in stored.items()]
+    return raw_headers(stored)
 
 
 def raw_headers(stored: list[list[str | dict[str, str]]]) -> list[tuple[str, bytes]]:

@@ -63,7 +63,7 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
             tx = Transaction(connection)
             yield tx
             await connection.commit()
-            await tx.arrived()
+            await tx.committed()
     except BaseException:
         # Outside of the pipeline: within, what it still has to answer would fail the rollback.
         await _roll_back(connection)

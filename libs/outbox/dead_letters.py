@@ -1,7 +1,5 @@
 """A dead letter as it is published: the record as it came, with headers that say why it died."""
 
-import orjson
-
 from libs.contracts.topics import dead_letters
 from libs.contracts.values import MessageId
 from libs.messaging.codec import MAX_VALUE_BYTES, OutboxRow, readable_headers
@@ -17,7 +15,7 @@ def letter(death: Death, message_id: MessageId, *, service: str, prefix: str, at
     record = death.record
     value = record.value or b""
     fits = len(value) <= MAX_VALUE_BYTES
-    headers = [
+    headers: list[list[str | dict[str, str]]] = [
         *readable_headers(record),
         ["dlq_reason", death.reason],
         ["dlq_error", death.error.replace("\x00", "\\0")[:2_000]],
@@ -37,6 +35,6 @@ def letter(death: Death, message_id: MessageId, *, service: str, prefix: str, at
         key=key,
         key_hash=key_hash(key),
         type="dead_letter",
-        headers=orjson.dumps(headers).decode(),
+        headers=headers,
         payload=value if fits else b"",
     )

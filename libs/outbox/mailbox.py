@@ -1,10 +1,11 @@
 """The statements of the batch transaction that every service shares: inbox, outbox, offsets, parked and dead messages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
+import orjson
 from psycopg.types.json import Jsonb
 
 from libs.contracts.values import MessageId
@@ -22,6 +23,7 @@ PUT: Final = """
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
          WITH ORDINALITY AS message (message_id, topic, key, key_hash, type, headers, payload, n)
     ORDER BY n
+    RETURNING id
 """
 ADVANCE: Final = """
     UPDATE consumer_offsets AS mine
@@ -165,10 +167,14 @@ async def held_keys(tx: Transaction, keys: Iterable[str]) -> Result:
     return await tx.queue(HELD_KEYS, [sorted(keys)])
 
 
-async def put(tx: Transaction, rows: Sequence[OutboxRow]) -> None:
-    """Put messages into the outbox, in this order."""
+Outlet: TypeAlias = Callable[[Sequence[tuple[int, OutboxRow]]], None]
+"""Who is told, after the commit, which messages lie in the outbox under which ids."""
+
+
+async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> None:
+    """Put messages into the outbox, in this order; `outlet` is told once they are committed."""
     if rows:
-        await tx.queue(
+        put = await tx.queue(
             PUT,
             [
                 [row.message_id for row in rows],
@@ -176,10 +182,16 @@ async def put(tx: Transaction, rows: Sequence[OutboxRow]) -> None:
                 [row.key for row in rows],
                 [row.key_hash for row in rows],
                 [row.type for row in rows],
-                [row.headers for row in rows],
+                [orjson.dumps(row.headers).decode() for row in rows],
                 [row.payload for row in rows],
             ],
         )
+
+        async def hand_over() -> None:
+            ids = [row[0] for row in await put.rows()]
+            outlet(list(zip(ids, rows, strict=True)))
+
+        tx.after_commit(hand_over)
 
 
 async def offsets(

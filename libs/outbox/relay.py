@@ -5,19 +5,22 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, LiteralString, Protocol
+from typing import Final, LiteralString, Protocol
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from libs.messaging.codec import raw_headers
+from libs.messaging.codec import kafka_headers
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.producer import Sent
 from libs.messaging.record import Sendable, TopicPartition
+from libs.outbox import writers
+from libs.outbox.handover import Committed, Handover, Pending
 from libs.outbox.transaction import Row
+from libs.outbox.writers import Lane
 
-LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('outbox relay'), %s::int)"
+ONLY_LANE: Final = Lane()
 NEXT: Final = """
     SELECT id, topic, key, key_hash, headers, payload FROM outbox ORDER BY id LIMIT %s
 """
@@ -36,8 +39,13 @@ NEXT_AVAILABLE: Final = """
 """
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY(%s::bigint[])"
 SAFETY_POLL_SECONDS: Final = 0.2
+SHARED_POLL_SECONDS: Final = 0.02
+"""How often the table is looked at when other processes write to it, whose commits wake nobody here."""
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked at all the same: a commit whose answer was lost was handed over by nobody."""
 FIRST_BACK_OFF_SECONDS: Final = 0.2
 MAX_BACK_OFF_SECONDS: Final = 5.0
+OWNER_POLL_SECONDS: Final = 1.0
 REFUSED_BACK_OFF_SECONDS: Final = 60.0
 
 
@@ -52,14 +60,6 @@ class Producer(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The share of the keys that a relay works on: those with `key_hash % of == number`."""
-
-    number: int = 0
-    of: int = 1
 
 
 @dataclass(slots=True)
@@ -77,6 +77,8 @@ class RelayCounters:
 
     sent: int = 0
     batches: int = 0
+    looks: int = 0
+    handed_over: int = 0
     failures: int = 0
     refused: int = 0
     owner: bool = False
@@ -85,6 +87,8 @@ class RelayCounters:
 class Relay:
     """One relay for each lane of a database: a session advisory lock keeps it alone.
 
+    What this process commits is handed over with `offer` and sent without being read back, as long
+    as no other process writes to the outbox; otherwise, and every second, the table is looked at.
     The loop clears the wake-up flag before it looks, so a commit between look and wait is seen.
     Rows are deleted by the list of acknowledged ids: ids are given at insert and become visible at
     commit, so a lower id may appear after a higher one was sent.
@@ -96,23 +100,40 @@ class Relay:
         producer: Producer,
         *,
         batch_size: int = 1_000,
-        lane: Lane = Lane(),
+        lane: Lane = ONLY_LANE,
     ) -> None:
         self._connect = connect
         self._producer = producer
         self._batch_size = batch_size
         self._lane = lane
         self._wake = asyncio.Event()
+        self._handover = Handover()
+        self._must_look = True
+        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
+        self._alone = False
+        self._acknowledged: list[int] = []
+        self._deletion: asyncio.Task[None] | None = None
         self._away: dict[TopicPartition, _BackOff] = {}
         self._refused: dict[tuple[str, str], float] = {}
         self._partitions: dict[str, int] = {}
         self._idle = asyncio.Event()
         self._log = structlog.get_logger("outbox")
+        self.joined = asyncio.Event()
+        """Set once this process is known among those who write to the outbox; nobody should write before."""
         self.counters = RelayCounters()
 
-    def wake(self) -> None:
-        """Say that something was committed."""
+    def offer(self, rows: Sequence[Committed]) -> None:
+        """Rows that were just committed, in order."""
         self._idle.clear()
+        if not self._handover.offer(rows):
+            self._must_look = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Say that something was committed that was not offered."""
+        self._idle.clear()
+        self._must_look = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -120,14 +141,9 @@ class Relay:
         delay = FIRST_BACK_OFF_SECONDS
         while True:
             started = time.monotonic()
-            try:
-                await self._hold_lane()
-            except (psycopg.Error, BrokerUnavailable, OSError) as error:
-                self.counters.failures += 1
-                self._log.warning("outbox.relay_failed", error=repr(error), retry_in_seconds=delay)
-            finally:
-                self.counters.owner = False
-                await self._producer.close()
+            error = await self._hold_lane()
+            self.counters.failures += 1
+            self._log.warning("outbox.relay_failed", error=repr(error), retry_in_seconds=delay)
             if time.monotonic() - started > MAX_BACK_OFF_SECONDS:
                 delay = FIRST_BACK_OFF_SECONDS
             await asyncio.sleep(delay)
@@ -142,45 +158,122 @@ class Relay:
                 return True
         return False
 
-    async def _hold_lane(self) -> None:
-        connection = await self._connect()
+    async def _hold_lane(self) -> Exception:
+        """Relay on one connection until something fails, and say what."""
         try:
-            while not await self._owns_lane(connection):
-                self._idle.set()
-                await asyncio.sleep(1.0)
-            self.counters.owner = True
-            await self._drain(connection)
+            connection = await self._connect()
+        except (psycopg.Error, OSError) as error:
+            return error
+        failure: Exception = BrokerUnavailable("the relay ended by itself")
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._alone = await writers.join(connection, self._lane)
+                self.joined.set()
+                while not await writers.own(connection, self._lane):
+                    self._idle.set()
+                    await asyncio.sleep(OWNER_POLL_SECONDS)
+                self.counters.owner = True
+                await self._drain(connection, group)
+        except* (psycopg.Error, BrokerUnavailable, OSError) as failed:
+            failure = failed.exceptions[0]
         finally:
+            self.counters.owner = self._alone = False
+            self._acknowledged, self._deletion = [], None
+            self._handover.close()
+            self._must_look = True
+            await self._producer.close()
             await connection.close()
+        return failure
 
-    async def _owns_lane(self, connection: AsyncConnection[Row]) -> bool:
-        cursor = await connection.execute(LOCK, [self._lane.number])
-        row = await cursor.fetchone()
-        return bool(row and row[0])
-
-    async def _drain(self, connection: AsyncConnection[Row]) -> None:
-        acknowledged: list[int] = []
+    async def _drain(self, connection: AsyncConnection[Row], group: asyncio.TaskGroup) -> None:
         while True:
             self._wake.clear()
-            rows = await self._turn(connection, acknowledged)
-            acknowledged = []
-            if rows:
-                acknowledged = await self._send(connection, rows)
-            if not acknowledged:
-                if not (rows or self._away or self._refused):
-                    self._idle.set()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SAFETY_POLL_SECONDS):
-                        await self._wake.wait()
+            await self._check_others(connection)
+            rows = self._take() or await self._look(connection)
+            sent = await self._send(connection, rows) if rows else 0
+            if sent:
+                self._delete_soon(connection, group)
+            if len(self._handover) == 0:
+                await self._wait(connection, looked_in_vain=not rows, stuck=bool(rows) and not sent)
 
-    async def _turn(self, connection: AsyncConnection[Row], acknowledged: list[int]) -> list[Row]:
-        """Delete what was acknowledged and read what is next, in one round trip."""
+    async def _wait(self, connection: AsyncConnection[Row], *, looked_in_vain: bool, stuck: bool) -> None:
+        """Wait for the next commit, or for the safety poll."""
+        if self._must_look and not looked_in_vain and not stuck:
+            return
+        if looked_in_vain and not (self._away or self._refused):
+            await self._delete_all(connection)
+            if not self._wake.is_set():
+                self._idle.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SAFETY_POLL_SECONDS if self._alone else SHARED_POLL_SECONDS):
+                await self._wake.wait()
+
+    async def _check_others(self, connection: AsyncConnection[Row]) -> None:
+        """Every safety poll's time, see whether somebody else has come or all others have gone."""
+        now = time.monotonic()
+        if now - self._checked_at < (SAFETY_POLL_SECONDS if self._alone else MAX_BACK_OFF_SECONDS):
+            return
+        self._checked_at = now
+        if self._alone:
+            self._alone = await writers.still_alone(connection)
+        else:
+            self._alone = await writers.alone_again(connection, self._lane)
+        if not self._alone:
+            self._handover.close()
+            self._must_look = True
+
+    def _take(self) -> list[Pending]:
+        """What was handed over, unless the table is to be looked at."""
+        if self._must_look or time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            return []
+        taken = self._handover.take(self._batch_size)
+        self.counters.handed_over += len(taken)
+        return [
+            Pending(row_id, row.topic, row.key, row.key_hash, row.kafka_headers(), row.payload)
+            for row_id, row in taken
+        ]
+
+    async def _look(self, connection: AsyncConnection[Row]) -> list[Pending]:
+        """The oldest rows of the table."""
+        if not (
+            self._must_look
+            or not self._handover.open
+            or time.monotonic() - self._looked_at
+            >= (SAFETY_POLL_SECONDS if not len(self._handover) else LOOK_SECONDS)
+        ):
+            return []
+        await self._delete_all(connection)
         statement, parameters = self._next()
-        async with connection.pipeline():
-            if acknowledged:
-                await connection.execute(DELETE, [acknowledged], prepare=True, binary=True)
-            cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
-            return await cursor.fetchall()
+        self._must_look = False
+        self._looked_at = time.monotonic()
+        undisturbed = self._alone and not self._away and not self._refused
+        self._handover.begin_look(alone=undisturbed)
+        cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
+        rows = await cursor.fetchall()
+        self.counters.looks += 1
+        complete = undisturbed and len(rows) < self._batch_size
+        self._handover.end_look((row[0] for row in rows), complete=complete)
+        self._must_look = len(rows) == self._batch_size
+        return [
+            Pending(row_id, topic, key, key_hash, kafka_headers(headers), payload)
+            for row_id, topic, key, key_hash, headers, payload in rows
+        ]
+
+    def _delete_soon(self, connection: AsyncConnection[Row], group: asyncio.TaskGroup) -> None:
+        """Delete what was acknowledged while the next rows are on their way."""
+        if self._deletion is None or self._deletion.done():
+            self._deletion = group.create_task(self._delete(connection))
+
+    async def _delete_all(self, connection: AsyncConnection[Row]) -> None:
+        if self._deletion is not None:
+            await self._deletion
+        if self._acknowledged:
+            await self._delete(connection)
+
+    async def _delete(self, connection: AsyncConnection[Row]) -> None:
+        while self._acknowledged:
+            ids, self._acknowledged = self._acknowledged, []
+            await connection.execute(DELETE, [ids], prepare=True, binary=True)
 
     def _next(self) -> tuple[LiteralString, list[object]]:
         now = time.monotonic()
@@ -203,7 +296,8 @@ class Relay:
             return NEXT_IN_LANE, [lane.of, lane.number, self._batch_size]
         return NEXT, [self._batch_size]
 
-    async def _send(self, connection: AsyncConnection[Row], rows: Sequence[Row]) -> list[int]:
+    async def _send(self, connection: AsyncConnection[Row], rows: Sequence[Pending]) -> int:
+        """Send rows and note which were acknowledged; how many that were."""
         sending = asyncio.ensure_future(self._producer.send(await self._sendables(rows)))
         try:
             while not (await asyncio.wait([sending], timeout=1.0))[0]:
@@ -211,15 +305,17 @@ class Relay:
             sent = sending.result()
         finally:
             sending.cancel()
-        self._settle(sent, {row[0]: row for row in rows})
-        return sent.acknowledged
+        self._settle(sent, rows)
+        return len(sent.acknowledged)
 
-    async def _sendables(self, rows: Sequence[Row]) -> list[Sendable]:
+    async def _sendables(self, rows: Sequence[Pending]) -> list[Sendable]:
         sendables = []
-        for row, topic, key, key_hash, headers, payload in rows:
-            partitions = self._partitions.get(topic) or await self._count_partitions(topic)
+        for row in rows:
+            partitions = self._partitions.get(row.topic) or await self._count_partitions(row.topic)
             sendables.append(
-                Sendable(row, topic, key_hash % partitions, key.encode(), payload, _headers(headers))
+                Sendable(
+                    row.id, row.topic, row.key_hash % partitions, row.key.encode(), row.payload, row.headers
+                )
             )
         return sendables
 
@@ -227,27 +323,28 @@ class Relay:
         partitions = self._partitions[topic] = await self._producer.partitions(topic)
         return partitions
 
-    def _settle(self, sent: Sent, rows: dict[int, Row]) -> None:
+    def _settle(self, sent: Sent, rows: Sequence[Pending]) -> None:
         self.counters.sent += len(sent.acknowledged)
         self.counters.batches += 1
+        self._acknowledged += sent.acknowledged
         for place in sent.delivered:
             self._away.pop(place, None)
+        if len(sent.acknowledged) < len(rows):
+            self._handover.close()
+            self._must_look = True
         for place, cause in sent.failed.items():
-            before = self._away.get(place)
-            delay = min(before.delay * 2, MAX_BACK_OFF_SECONDS) if before else FIRST_BACK_OFF_SECONDS
-            partitions = self._partitions[place.topic]
-            self._away[place] = _BackOff(time.monotonic() + delay, delay, partitions)
-            self.counters.failures += 1
-            self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)
-        for row, cause in sent.refused.items():
-            _, topic, key, *_ = rows[row]
-            self._refused[topic, key] = time.monotonic() + REFUSED_BACK_OFF_SECONDS
+            self._back_off(place, cause)
+        for row_id, cause in sent.refused.items():
+            refused = next(row for row in rows if row.id == row_id)
+            self._refused[refused.topic, refused.key] = time.monotonic() + REFUSED_BACK_OFF_SECONDS
             self.counters.refused += 1
-            self._log.error("outbox.row_refused", row=row, topic=topic, key=key, error=cause)
+            self._log.error(
+                "outbox.row_refused", row=row_id, topic=refused.topic, key=refused.key, error=cause
+            )
 
-
-def _headers(stored: Any) -> list[tuple[str, bytes]]:
-    """Kafka's headers from the outbox's: an object, or pairs where a name may come twice."""
-    if isinstance(stored, dict):
-        return [(name, value.encode()) for name, value in stored.items()]
-    return raw_headers(stored)
+    def _back_off(self, place: TopicPartition, cause: str) -> None:
+        before = self._away.get(place)
+        delay = min(before.delay * 2, MAX_BACK_OFF_SECONDS) if before else FIRST_BACK_OFF_SECONDS
+        self._away[place] = _BackOff(time.monotonic() + delay, delay, self._partitions[place.topic])
+        self.counters.failures += 1
+        self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)

@@ -1,6 +1,6 @@
 """One database transaction, with its statements pipelined."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, LiteralString, TypeAlias
 
@@ -41,12 +41,13 @@ class Transaction:
     and their results binary; integers travel as bigint.
     """
 
-    __slots__ = ("_clock", "_connection", "_now")
+    __slots__ = ("_clock", "_committed", "_connection", "_now")
 
     def __init__(self, connection: AsyncConnection[Row]) -> None:
         self._connection = connection
         self._clock: AsyncCursor[Row] | None = None
         self._now: datetime | None = None
+        self._committed: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def now(self) -> datetime:
@@ -65,6 +66,16 @@ class Transaction:
             clock, self._clock = self._clock, None
             (row,) = await clock.fetchall()
             self._now = row[0]
+
+    def after_commit(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this once the transaction is known to be committed; it may read results of its statements."""
+        self._committed.append(work)
+
+    async def committed(self) -> None:
+        """Do what waits for the commit."""
+        await self.arrived()
+        for work in self._committed:
+            await work()
 
     async def queue(self, statement: LiteralString, parameters: Sequence[object] = ()) -> Result:
         """Send a statement and go on."""

@@ -51,7 +51,8 @@ def _lines(saga: Saga[Data]) -> Iterator[str]:
         undone = owed[-1] if owed else "compensated"
         for step in stage.steps:
             if step.refused and step.role in {Role.COMPENSABLE, Role.PIVOT}:
-                yield f"{_state(stage)} --> {undone}: {step.refused.__name__}"
+                siblings = [each.undo.name for each in stage.steps if each.undo and each is not step]
+                yield f"{_state(stage)} --> {[undone, *siblings][-1]}: {step.refused.__name__}"
         undos = [step.undo.name for step in stage.steps if step.undo]
         if number < saga.no_return and any(step.gives_up for step in stage.steps):
             yield f"{_state(stage)} --> {undos[-1] if undos else undone}: no answer in time, or cancel"

@@ -20,7 +20,7 @@ from libs.outbox import mailbox
 from libs.outbox.dead_letters import letter
 from libs.outbox.errors import Fenced, Undeliverable
 from libs.outbox.faults import blames_message
-from libs.outbox.mailbox import Death, Move
+from libs.outbox.mailbox import Death, Move, Outlet
 from libs.outbox.transaction import Transaction
 from libs.service.errors import AlikeFailures, DecideFailed, SystemFault
 from libs.service.runtime import Source
@@ -100,6 +100,7 @@ class Batch(Generic[State]):
         prefix: str = "",
         parking: Parking = Parking(),
         committed: Callable[[State], None] = lambda _: None,
+        outlet: Outlet = lambda _: None,
     ) -> None:
         self._service = service
         self._codec = codec
@@ -107,6 +108,7 @@ class Batch(Generic[State]):
         self._prefix = prefix
         self._parking = parking
         self._committed = committed
+        self._outlet = outlet
         self._routes = {route.body: route.decide for route in service.routes}
         self._handled = {body.wire: body for body in self._routes if issubclass(body, Contract)}
         self._alike: tuple[str, set[str]] = ("", set())
@@ -158,7 +160,7 @@ class Batch(Generic[State]):
             state = await self._service.load(tx, messages)
             outgoing = [row for m in messages for row in self._decide(tx, state, m)]
             await self._service.save(tx, state)
-            await mailbox.put(tx, outgoing)
+            await mailbox.put(tx, outgoing, self._outlet)
         self._committed(state)
         return len(messages)
 
@@ -193,7 +195,7 @@ class Batch(Generic[State]):
                 state = await self._service.load(tx, [message])
                 rows = self._decide(tx, state, message)
                 await self._service.save(tx, state)
-                await mailbox.put(tx, rows)
+                await mailbox.put(tx, rows, self._outlet)
                 outcome.decided, outcome.sent = 1, len(rows)
             await mailbox.unpark(tx, parked)
             await tx.fetch("SELECT 1")
@@ -282,7 +284,7 @@ class Batch(Generic[State]):
             await self._service.save(tx, state)
         else:
             self._check_moved(await moved.count(), moves)
-        await mailbox.put(tx, rows)
+        await mailbox.put(tx, rows, self._outlet)
         await self._bury(tx, deaths)
         outcome.sent, outcome.dead = len(rows), len(deaths)
         return outcome, state
@@ -334,6 +336,7 @@ class Batch(Generic[State]):
                 letter(d, self._new_id(), service=self._service.name, prefix=self._prefix, at=at)
                 for d in deaths
             ],
+            self._outlet,
         )
 
     def _note_failure(

@@ -18,8 +18,10 @@ from libs.messaging.consumer import RecordConsumer
 from libs.messaging.message import UNCORRELATED, Outgoing
 from libs.messaging.producer import RecordProducer
 from libs.outbox import mailbox
-from libs.outbox.relay import Lane, Relay
+from libs.outbox.handover import Committed
+from libs.outbox.relay import Relay
 from libs.outbox.transaction import Transaction
+from libs.outbox.writers import Lane
 from libs.service import logs
 from libs.service.auth import Guard, JwksOverHttp, TokenVerifier
 from libs.service.batch import Batch, Outcome, Parking
@@ -87,6 +89,7 @@ class Host(Generic[State]):
                 timedelta(seconds=settings.parked_max_delay_seconds),
             ),
             committed=self._committed,
+            outlet=self._offer,
         )
         self._http = httpx.AsyncClient(timeout=5.0)
         self.runtime = Runtime(
@@ -169,7 +172,7 @@ class Host(Generic[State]):
                 await self._prepare()
                 tasks = [group.create_task(work) for work in self._background()]
                 relays = [group.create_task(relay.run()) for relay in self._relays]
-                consuming = [(c, group.create_task(c.run())) for c in self._consumptions]
+                consuming = [(c, group.create_task(self._consume(c))) for c in self._consumptions]
                 self._ready = True
                 self._log.info("service.started", port=listener.getsockname()[1])
                 await self._stop.wait()
@@ -181,6 +184,11 @@ class Host(Generic[State]):
             listener.close()
             await self._http.aclose()
             await self._database.close()
+
+    async def _consume(self, consumption: Consumption[State]) -> None:
+        for relay in self._relays:
+            await relay.joined.wait()
+        await consumption.run()
 
     async def _stop_in_order(
         self,
@@ -279,8 +287,13 @@ class Host(Generic[State]):
         for relay in self._relays:
             relay.wake()
 
+    def _offer(self, rows: Sequence[Committed]) -> None:
+        if len(self._relays) == 1:
+            self._relays[0].offer(rows)
+        else:
+            self._wake_relay()
+
     def _committed(self, state: State) -> None:
-        self._wake_relay()
         self._commits.announce()
         if self._service.committed is not None:
             self._service.committed(self.runtime, state)
@@ -299,8 +312,6 @@ class Host(Generic[State]):
             milliseconds=round(seconds * 1_000, 1),
             order_ids=outcome.orders[:ORDERS_IN_LOG],
         )
-        if outcome.dead or outcome.parked:
-            self._wake_relay()
 
     async def _feed(self, source: Source) -> int:
         return await self._batch.feed(self._database.transaction, source)
@@ -315,6 +326,7 @@ class Host(Generic[State]):
                 )
                 for outgoing in messages
             ],
+            self._offer,
         )
 
 

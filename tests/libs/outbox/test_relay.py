@@ -17,7 +17,9 @@ from libs.messaging.producer import RecordProducer, Sent
 from libs.messaging.record import Sendable
 from libs.outbox import mailbox
 from libs.outbox.connection import connect, transaction
-from libs.outbox.relay import Lane, Producer, Relay
+from libs.outbox.mailbox import Outlet
+from libs.outbox.relay import Producer, Relay
+from libs.outbox.writers import Lane
 from libs.service.host import new_message_id
 from tests.support.builders import an_order_id
 from tests.support.databases import Database
@@ -37,11 +39,11 @@ class Outbox:
         self.database = database
         self._codec = Codec("inventory", prefix)
 
-    async def put(self, *orders: OrderId) -> None:
+    async def put(self, *orders: OrderId, outlet: Outlet = lambda _: None) -> None:
         """One message for each order id, in one transaction."""
         connection = await connect(self.database.runtime_dsn, name="writer")
         async with connection, transaction(connection) as tx:
-            await mailbox.put(tx, [self.row(order_id) for order_id in orders])
+            await mailbox.put(tx, [self.row(order_id) for order_id in orders], outlet)
 
     def row(self, order_id: OrderId) -> OutboxRow:
         outgoing = Outgoing(InventoryReleased(order_id=order_id))
@@ -145,7 +147,7 @@ async def test_a_row_that_commits_late_with_a_lower_id_is_sent_too(outbox: Outbo
     late = await connect(outbox.database.runtime_dsn, name="late writer")
     async with late, relaying(outbox, sender(topics)) as relay:
         async with transaction(late) as tx:
-            await mailbox.put(tx, [outbox.row(an_order_id())])
+            await mailbox.put(tx, [outbox.row(an_order_id())], lambda _: None)
             await tx.fetch("SELECT 1")
             await outbox.put(an_order_id())
             relay.wake()
@@ -203,6 +205,48 @@ async def test_lanes_share_the_keys_and_each_key_keeps_its_order(outbox: Outbox,
     for order_id in orders:
         sent = [ids[r.header("ce_id") or ""] for r in records if r.key == str(order_id).encode()]
         assert sent == sorted(sent)
+
+
+async def test_what_is_handed_over_is_sent_without_looking_at_the_table(
+    outbox: Outbox, topics: Topics
+) -> None:
+    order_id = an_order_id()
+    async with relaying(outbox, sender(topics)) as relay:
+        await eventually(lambda: _looked(relay))
+        for _ in range(20):
+            await outbox.put(order_id, outlet=relay.offer)
+        await topics.expect(TOPIC, 20)
+        await eventually(outbox.empty)
+        assert relay.counters.sent == 20
+        assert relay.counters.handed_over >= 10
+    ids = [record.header("ce_id") or "" for record in await topics.read(TOPIC)]
+    assert len(set(ids)) == 20
+    assert ids == sorted(ids)
+
+
+async def test_a_second_writer_is_let_in_and_then_the_table_alone_counts(
+    outbox: Outbox, topics: Topics
+) -> None:
+    async with relaying(outbox, sender(topics)) as first:
+        await eventually(lambda: _looked(first))
+        async with relaying(outbox, sender(topics)) as second:
+            async with asyncio.timeout(5):
+                await second.joined.wait()
+            orders = [an_order_id() for _ in range(10)]
+            for order_id in orders:
+                await outbox.put(order_id, outlet=second.offer)
+                await outbox.put(order_id, outlet=first.offer)
+            await eventually(outbox.empty)
+            assert (first.counters.sent, first.counters.handed_over) == (20, 0)
+    records = await topics.read(TOPIC)
+    for order_id in orders:
+        ids = [r.header("ce_id") or "" for r in records if r.key == str(order_id).encode()]
+        assert len(ids) == 2
+        assert ids == sorted(ids)
+
+
+async def _looked(relay: Relay) -> bool:
+    return relay.counters.looks > 0
 
 
 async def _has_refused(relay: Relay) -> bool:

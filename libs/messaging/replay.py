@@ -1,0 +1,102 @@
+"""Reads topics from their beginning up to given offsets, outside any group: nothing is left at the broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError
+
+from libs.messaging.consumer import Bounds
+from libs.messaging.errors import BrokerUnavailable
+from libs.messaging.record import Record, TopicPartition
+
+POLL_MS: Final = 1_000
+SILENT_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 3.0
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(repr(error)) from error
+
+
+class Replay:
+    """All partitions of some topics from the first record on. Everything raises BrokerUnavailable."""
+
+    def __init__(self, bootstrap_servers: str, topics: Sequence[str], client_id: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._topics = topics
+        self._client_id = client_id
+
+    async def start(self) -> None:
+        """Connect, and take all partitions of the topics."""
+        self._consumer = AIOKafkaConsumer(
+            *self._topics,
+            bootstrap_servers=self._bootstrap_servers,
+            client_id=self._client_id,
+            group_id=None,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=2 * 1_048_576,
+            retry_backoff_ms=100,
+        )
+        with _unavailable():
+            await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Let go of the connection."""
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._consumer.stop()
+
+    async def bounds(self) -> dict[TopicPartition, Bounds]:
+        """Where each partition starts and ends now."""
+        places = list(self._consumer.assignment())
+        with _unavailable():
+            starts = await self._consumer.beginning_offsets(places)
+            ends = await self._consumer.end_offsets(places)
+        return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in places}
+
+    async def read(
+        self, until: Mapping[TopicPartition, int], max_records: int
+    ) -> AsyncIterator[list[Record]]:
+        """Batches of the records before these offsets, each partition in its order, from where the last call ended.
+
+        Ends when every partition is at its offset, or past it where the topic begins later.
+        """
+        silent_since = asyncio.get_running_loop().time()
+        while left := await self._unread(until):
+            with _unavailable():
+                polled = await self._consumer.getmany(*left, timeout_ms=POLL_MS, max_records=max_records)
+            records = [
+                Record(r.topic, r.partition, r.offset, r.key, r.value, r.headers)
+                for place, found in polled.items()
+                for r in found
+                if r.offset < left[place]
+            ]
+            for place, found in polled.items():
+                if found[-1].offset >= left[place]:
+                    self._consumer.seek(place, left[place])
+            now = asyncio.get_running_loop().time()
+            if polled:
+                silent_since = now
+            elif now - silent_since > SILENT_SECONDS:
+                raise BrokerUnavailable(f"nothing came of {sorted(left)} for {SILENT_SECONDS:.0f} s")
+            if records:
+                yield records
+
+    async def _unread(self, until: Mapping[TopicPartition, int]) -> dict[KafkaPartition, int]:
+        wanted = {KafkaPartition(*place): offset for place, offset in until.items()}
+        with _unavailable():
+            async with asyncio.timeout(SILENT_SECONDS):
+                return {
+                    place: offset
+                    for place, offset in wanted.items()
+                    if await self._consumer.position(place) < offset
+                }
