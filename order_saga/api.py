@@ -180,7 +180,6 @@ class _Desk:
                 raise _refused(desk.rejected)
             await store.save(tx, desk)
             await self._runtime.outbox(tx, sent)
-        self._runtime.wake_relay()
         self._runtime.log.info(
             "saga.operated",
             saga_id=str(saga_id),

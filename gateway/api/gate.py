@@ -135,7 +135,6 @@ def open_gate(runtime: Runtime) -> Gate:
         intake=Intake(
             runtime.database.transaction,
             runtime.outbox,
-            runtime.wake_relay,
             Limits(
                 settings.group_size,
                 settings.group_wait_seconds,

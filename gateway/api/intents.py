@@ -87,7 +87,6 @@ async def send_due(gate: Gate) -> int:
             await gate.runtime.outbox(tx, [message(one.body, one.message_id) for one in due])
             await intents.sent(tx, [one.message_id for one in due])
     if due:
-        gate.runtime.wake_relay()
         gate.runtime.log.warning(
             "intents.sent_again", count=len(due), order_ids=[str(one.order_id) for one in due[:ORDERS_IN_LOG]]
         )

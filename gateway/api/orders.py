@@ -21,8 +21,9 @@ from gateway.store.intake import Accepted, InUse, Reused, Unavailable
 from gateway.store.intents import Claim
 from libs.contracts.order_saga import SagaCancelOrder
 from libs.contracts.values import MessageId, OrderId
+from libs.messaging.message import Trace
 from libs.service.auth import bearer
-from libs.service.problems import Fault, Problem, unprocessable
+from libs.service.problems import Fault, Problem, trace_id, unprocessable
 
 _DEFAULT_REASON: Final = "Cancelled by the customer."
 
@@ -86,7 +87,9 @@ async def _accept(gate: Gate, request: Request) -> Response:
     await _shed(gate)
     order_id = OrderId(uuid_utils.compat.uuid7())
     message_id = MessageId(uuid_utils.compat.uuid7())
-    claim = Claim(principal.user_id, key, asked.fingerprint, asked.as_order(order_id), message_id)
+    claim = Claim(
+        principal.user_id, key, asked.fingerprint, asked.as_order(order_id), message_id, trace(request)
+    )
     accepted = await _admit(gate, claim)
     request.scope["log_fields"] = {"order_id": str(accepted.order_id), "message_id": str(message_id)}
     headers = {"Location": f"{views.ORDERS}/{accepted.order_id}", "Retry-After": "1"}
@@ -141,6 +144,14 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
+def trace(request: Request) -> Trace | None:
+    """The trace that the request belongs to, where its sender keeps one; the messages that it causes carry it."""
+    parent = request.headers.get("traceparent")
+    if parent is None or parent[3:35] != trace_id(request.scope):
+        return None
+    return Trace(parent, request.headers.get("tracestate"))
+
+
 async def _cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderId, reason: str) -> str:
     async with gate.database.transaction() as tx:
         known = await intents.of_order(tx, order_id, caller.user_id)
@@ -148,15 +159,14 @@ async def _cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderI
     if order["status"] == CANCELLED:
         raise Problem(409, "order_not_cancellable", "The order is cancelled already.")
     if order["status"] != CANCELLING:
-        await _open_cancel(gate, caller, order_id, reason)
+        await _open_cancel(gate, request, caller, order_id, reason)
     request.scope["log_fields"] = {"order_id": str(order_id)}
     return CANCELLING
 
 
-async def _open_cancel(gate: Gate, caller: Caller, order_id: OrderId, reason: str) -> None:
+async def _open_cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderId, reason: str) -> None:
     cancel = SagaCancelOrder(order_id=order_id, user_id=caller.user_id, reason=reason)
     message_id = gate.runtime.new_id()
     async with gate.database.transaction() as tx:
         if await intents.open_cancel(tx, cancel, message_id):
-            await gate.runtime.outbox(tx, [message(cancel, message_id)])
-    gate.runtime.wake_relay()
+            await gate.runtime.outbox(tx, [message(cancel, message_id, trace(request))])

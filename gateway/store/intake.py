@@ -94,14 +94,12 @@ class Intake:
         self,
         transaction: Callable[[], AbstractAsyncContextManager[Transaction]],
         put: Callable[[Transaction, Sequence[Outgoing]], Awaitable[None]],
-        wake_relay: Callable[[], None],
         limits: Limits,
         *,
         count_backlog_to: int = 200_001,
     ) -> None:
         self._transaction = transaction
         self._put = put
-        self._wake_relay = wake_relay
         self._limits = limits
         self._count_backlog_to = count_backlog_to
         self._in_flight: set[tuple[UserId, str]] = set()
@@ -186,8 +184,6 @@ class Intake:
 
     async def _settle(self, ordered: Sequence[_Waiting]) -> None:
         won, stored = await self._persist([one.claim for one in ordered])
-        if won:
-            self._wake_relay()
         for one in ordered:
             _answer(one, _judge(one.claim, won, stored))
 
@@ -212,7 +208,7 @@ class Intake:
             fresh = [one for one in claims if one.order.order_id in won]
             if fresh:
                 await intents.open_orders(tx, fresh)
-                await self._put(tx, [message(one.order, one.message_id) for one in fresh])
+                await self._put(tx, [message(one.order, one.message_id, one.trace) for one in fresh])
             if len(fresh) < len(claims):
                 lost = [one for one in claims if one.order.order_id not in won]
                 stored = await intents.known(tx, CREATE_ORDER, lost)

@@ -103,7 +103,6 @@ class Host(Generic[State]):
             new_id=new_message_id,
             feed_source=self._feed,
             put=self._put,
-            wake_relay=self._wake_relay,
             commits=self._commits,
         )
         self._consumptions = list(self._consumers())
@@ -283,15 +282,12 @@ class Host(Generic[State]):
             return ["stopping" if self._stop.is_set() else "starting"]
         return [c.health.fault for c in self._consumptions if c.health.fault is not None]
 
-    def _wake_relay(self) -> None:
-        for relay in self._relays:
-            relay.wake()
-
     def _offer(self, rows: Sequence[Committed]) -> None:
         if len(self._relays) == 1:
             self._relays[0].offer(rows)
-        else:
-            self._wake_relay()
+            return
+        for relay in self._relays:
+            relay.wake()
 
     def _committed(self, state: State) -> None:
         self._commits.announce()

@@ -56,7 +56,6 @@ class Runtime:
     new_id: Callable[[], MessageId]
     feed_source: Callable[[Source], Awaitable[int]]
     put: Callable[[Transaction, Sequence[Outgoing]], Awaitable[None]]
-    wake_relay: Callable[[], None]
     commits: Commits = field(default_factory=Commits)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the service begins to stop: streams end, long polls answer."""
@@ -81,7 +80,7 @@ class Runtime:
         return await self.feed_source(source)
 
     async def outbox(self, tx: Transaction, messages: Sequence[Outgoing]) -> None:
-        """Put messages into the outbox within a transaction; call `wake_relay` after its commit."""
+        """Put messages into the outbox within a transaction; the relay has them once it is committed."""
         await self.put(tx, messages)
 
     async def batch_committed(self, timeout_seconds: float) -> bool:
