@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Depends
 from starlette.types import ASGIApp
 
-from gateway.api import accounts, catalogue, docs, events, history, limits, orders, payments
+from gateway.api import accounts, catalogue, docs, events, history, limits, metrics, orders, payments
 from gateway.api.gate import open_gate
 from gateway.api.queries import once_each
 from gateway.settings import GatewaySettings
@@ -13,6 +13,7 @@ from libs.service.runtime import Runtime
 def router(runtime: Runtime) -> APIRouter:
     """Every route of http_api.md; the one for orders comes first, because it is asked for most."""
     gate = open_gate(runtime)
+    metrics.register(runtime.metrics, gate.intake)
     routes = APIRouter()
     routes.include_router(orders.accepting(gate))
     rest = [

@@ -1,9 +1,10 @@
 """An order's events as a stream (server-sent events), passed on from order_history."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from typing import Annotated, Final
 
 import httpx
@@ -16,15 +17,22 @@ from gateway.api.gate import Caller, Gate
 from gateway.api.history import find
 from gateway.api.strict import Id, StrictRoute
 from gateway.api.upstream import headers, trace_of
+from gateway.domain.orders import TERMINAL
 from gateway.store import intents
 from libs.contracts.values import OrderId, UserId
 from libs.service.problems import Problem
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 RETRY: Final = b"retry: 1000\n\n"
-LOOK_AGAIN_SECONDS: Final = 0.25
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 2.0
 SILENCE_SECONDS: Final = 60.0
 """After so long without even a keep-alive the read model is taken for gone, and the client asks again."""
+
+_COMES_BACK: Final = frozenset({200, 404, 500, 502, 503, 504})
+"""What the read model may answer while it starts or has not seen the order; anything else ends the stream."""
+_EVENT_ID: Final = re.compile(r"[0-9A-Za-z-]{1,100}")
+_ID_LINE: Final = re.compile(rb"(?:^|\n)id: ([^\n]+)\n(?!.*\nid: )", re.DOTALL)
 
 OrderPath = Annotated[Id, Path(description="the order's id")]
 
@@ -125,30 +133,86 @@ def router(gate: Gate) -> APIRouter:
             known = await intents.of_order(tx, OrderId(order_id), caller.user_id)
         await find(gate, request, caller, OrderId(order_id), known)
         streams.check(caller.user_id)
-        asked = headers(caller.token, trace_of(request))
-        asked["accept"] = "text/event-stream"
-        if last_event_id is not None and last_event_id.isascii() and last_event_id.isprintable():
-            asked["last-event-id"] = last_event_id
-        source = _entries(client, gate.upstream.url("order_history", f"/orders/{order_id}/events"), asked)
-        return EventStream(source, stopping=gate.runtime.stopping, streams=streams, user_id=caller.user_id)
+        feed = _Feed(gate, request, caller, OrderId(order_id), client, last_event_id)
+        return EventStream(
+            feed.entries(), stopping=gate.runtime.stopping, streams=streams, user_id=caller.user_id
+        )
 
     return routes
 
 
-async def _entries(client: httpx.AsyncClient, url: str, asked: dict[str, str]) -> AsyncGenerator[bytes, None]:
-    """The read model's stream; while it does not know the order yet, or is away, signs of life."""
-    yield RETRY
-    timeout = httpx.Timeout(2.0, read=SILENCE_SECONDS)
-    while True:
+class _Feed:
+    """The read model's stream of one order, taken up again where it broke off, until the order has ended.
+
+    While the read model does not know the order yet, or is away, there are signs of life. An order that was
+    completed and is being cancelled has not ended.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        request: Request,
+        caller: Caller,
+        order_id: OrderId,
+        client: httpx.AsyncClient,
+        seen: str | None,
+    ) -> None:
+        self._gate = gate
+        self._request = request
+        self._caller = caller
+        self._order_id = order_id
+        self._client = client
+        self._seen = seen if seen is not None and _EVENT_ID.fullmatch(seen) else None
+
+    async def entries(self) -> AsyncGenerator[bytes, None]:
+        """Chunks of the stream."""
+        yield RETRY
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with self._open() as upstream:
+                    if upstream.status_code not in _COMES_BACK:
+                        return
+                    if upstream.is_success:
+                        pause = FIRST_PAUSE_SECONDS
+                        async for event in _events(upstream):
+                            self._see(event)
+                            yield event
+                        if await self._has_ended():
+                            return
+            except httpx.HTTPError as error:
+                self._gate.runtime.log.info("stream.broken", order_id=str(self._order_id), error=repr(error))
+            yield KEEP_ALIVE
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+
+    def _open(self) -> AbstractAsyncContextManager[httpx.Response]:
+        asked = headers(self._caller.token, trace_of(self._request)) | {"accept": "text/event-stream"}
+        if self._seen is not None:
+            asked["last-event-id"] = self._seen
+        url = self._gate.upstream.url("order_history", f"/orders/{self._order_id}/events")
+        return self._client.stream(
+            "GET", url, headers=asked, timeout=httpx.Timeout(2.0, read=SILENCE_SECONDS)
+        )
+
+    def _see(self, event: bytes) -> None:
+        if match := _ID_LINE.search(event):
+            self._seen = match[1].decode("ascii", "ignore")
+
+    async def _has_ended(self) -> bool:
+        async with self._gate.database.transaction() as tx:
+            known = await intents.of_order(tx, self._order_id, self._caller.user_id)
         try:
-            async with client.stream("GET", url, headers=asked, timeout=timeout) as upstream:
-                if upstream.status_code == httpx.codes.OK:
-                    async for chunk in upstream.aiter_raw():
-                        yield chunk
-                    return
-        except httpx.ConnectError:
-            pass
-        except httpx.HTTPError:
-            return
-        yield KEEP_ALIVE
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            order = await find(self._gate, self._request, self._caller, self._order_id, known)
+        except Problem as problem:
+            return problem.status != httpx.codes.SERVICE_UNAVAILABLE
+        return order["status"] in TERMINAL
+
+
+async def _events(upstream: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Whole events, however the network cut them."""
+    rest = b""
+    async for chunk in upstream.aiter_raw():
+        whole, mark, rest = (rest + chunk).rpartition(b"\n\n")
+        if mark:
+            yield whole + mark

@@ -27,6 +27,8 @@ from libs.service.problems import Fault, Problem, trace_id, unprocessable
 
 _DEFAULT_REASON: Final = "Cancelled by the customer."
 
+MAX_TRACE_STATE: Final = 512
+
 OrderPath = Annotated[Id, Path(description="the order's id")]
 
 
@@ -149,7 +151,8 @@ def trace(request: Request) -> Trace | None:
     parent = request.headers.get("traceparent")
     if parent is None or parent[3:35] != trace_id(request.scope):
         return None
-    return Trace(parent, request.headers.get("tracestate"))
+    state = request.headers.get("tracestate", "")
+    return Trace(parent, state if 0 < len(state) <= MAX_TRACE_STATE and state.isascii() else None)
 
 
 async def _cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderId, reason: str) -> str:

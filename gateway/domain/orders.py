@@ -16,7 +16,7 @@ from libs.contracts.values import (
     SagaId,
     UserId,
 )
-from libs.messaging.message import Correlation, Outgoing
+from libs.messaging.message import Correlation, Outgoing, Trace
 
 CREATE: Final = "create"
 CANCEL: Final = "cancel"
@@ -81,6 +81,8 @@ def _sums(lines: Sequence[Line]) -> dict[ProductId, int]:
     return sums
 
 
-def message(body: SagaCreateOrder | SagaCancelOrder, message_id: MessageId) -> Outgoing:
+def message(
+    body: SagaCreateOrder | SagaCancelOrder, message_id: MessageId, trace: Trace | None = None
+) -> Outgoing:
     """The command as it is put into the outbox; the saga that creates an order has the order's id."""
-    return Outgoing(body, Correlation(saga_id=SagaId(body.order_id)), message_id)
+    return Outgoing(body, Correlation(saga_id=SagaId(body.order_id), trace=trace), message_id)

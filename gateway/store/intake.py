@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -107,19 +108,30 @@ class Intake:
         self._groups: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self.backlog = Backlog()
+        self.answered: Counter[str] = Counter()
+        self.committed = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many orders are not answered yet."""
+        return len(self._in_flight)
 
     async def accept(self, claim: Claim) -> Answer:
         """Make the order durable, once for each key."""
         name = claim.user_id, claim.key
+        answer: Answer
         if name in self._in_flight:
-            return InUse()
-        if len(self._in_flight) >= self._limits.queue:
-            return Unavailable()
-        waiting = _Waiting(claim, asyncio.get_running_loop().create_future())
-        self._in_flight.add(name)
-        self._gathering.append(waiting)
-        self._arrange()
-        return await asyncio.shield(waiting.answer)
+            answer = InUse()
+        elif len(self._in_flight) >= self._limits.queue:
+            answer = Unavailable()
+        else:
+            waiting = _Waiting(claim, asyncio.get_running_loop().create_future())
+            self._in_flight.add(name)
+            self._gathering.append(waiting)
+            self._arrange()
+            answer = await asyncio.shield(waiting.answer)
+        self.answered[type(answer).__name__] += 1
+        return answer
 
     async def measure_backlog(self) -> None:
         """Look how far the outbox is behind, unless that was done a moment ago."""
@@ -184,6 +196,7 @@ class Intake:
 
     async def _settle(self, ordered: Sequence[_Waiting]) -> None:
         won, stored = await self._persist([one.claim for one in ordered])
+        self.committed += 1
         for one in ordered:
             _answer(one, _judge(one.claim, won, stored))
 

@@ -8,6 +8,7 @@ from typing import Final
 from gateway.domain.orders import CANCEL, CREATE
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
 from libs.contracts.values import MessageId, OrderId, UserId
+from libs.messaging.message import Trace
 from libs.outbox.transaction import Row, Transaction
 
 CLAIM: Final = """
@@ -92,6 +93,7 @@ class Claim:
     fingerprint: bytes
     order: SagaCreateOrder
     message_id: MessageId
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
