@@ -132,4 +132,3 @@ async def test_an_answer_to_no_saga_is_a_dead_letter_and_one_without_saga_is_ski
         return [row[0] for row in await held.rows("SELECT reason FROM dead_letters")] == ["unknown_saga"]
 
     await eventually(dead, what="one dead letter")
-
