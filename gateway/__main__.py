@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from gateway import api
-from gateway.api.bodies import Registration
+from gateway.api.bodies.accounts import Registration
 from gateway.api.hashing import hash_password
 from gateway.api.openapi import document
 from gateway.app import service

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.bodies import (
+from gateway.api.bodies.accounts import (
     JsonWebKey,
     JsonWebKeys,
     Login,

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.bodies import (
+from gateway.api.bodies.catalogue import (
     Category,
     CategoryIn,
     CategoryPage,

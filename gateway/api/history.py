@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api import views
-from gateway.api.bodies import Order, OrderPage
+from gateway.api.bodies.orders import Order, OrderPage
 from gateway.api.gate import Caller, Gate
 from gateway.api.paging import MAX_SIZE, next_link
 from gateway.api.queries import WHOLE, Moment, Nothing, Page

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from gateway.api.bodies import FaultOut, ProblemOut
+from gateway.api.bodies.problems import FaultOut, ProblemOut
 from libs.service.problems import MEDIA_TYPE
 
 Document = dict[str, Any]

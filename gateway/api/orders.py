@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api import history, views
-from gateway.api.bodies import CancelIn, OrderAccepted, OrderIn
+from gateway.api.bodies.orders import CancelIn, OrderAccepted, OrderIn
 from gateway.api.gate import Caller, Gate
 from gateway.api.strict import Id, Json, StrictRoute, read
 from gateway.domain.idempotency import parse_key

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.bodies import CardIn, Deposit, DepositIn, PaymentMethod, PaymentMethodPage, Wallet
+from gateway.api.bodies.payments import CardIn, Deposit, DepositIn, PaymentMethod, PaymentMethodPage, Wallet
 from gateway.api.gate import Caller, Gate
 from gateway.api.lists import page
 from gateway.api.orders import idempotency_key
