@@ -2,19 +2,28 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from libs.contracts.message import Contract
+from libs.messaging.codec import rfc3339
 from libs.messaging.message import Message
 from libs.outbox.connection import connect, transaction
 from libs.outbox.transaction import Transaction
 from order_history import store
 from order_history.app import service
 from order_history.domain.history import Histories
+from tests.support.builders import a_record
 from tests.support.databases import Database
+from tests.support.topics import RawRecord, Topics
 
 ROUTES = {route.body: route.decide for route in service.routes}
 ORDERS = "SELECT * FROM orders ORDER BY order_id"
 TIMELINE = "SELECT order_id, event, ce_id, at, detail FROM order_timeline ORDER BY order_id, event"
+
+MOVE = """
+    INSERT INTO consumer_offsets (topic, partition, next_offset) VALUES (%s, %s, %s)
+    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+"""
 
 
 @asynccontextmanager
@@ -48,3 +57,23 @@ async def folded(database: Database, *batches: Sequence[Message[Contract]]) -> N
 async def contents(database: Database) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     """All that the read model knows."""
     return await database.rows(ORDERS), await database.rows(TIMELINE)
+
+
+def record_of(message: Message[Contract]) -> RawRecord:
+    """The message as its service publishes it."""
+    record = a_record(message.body, message_id=message.id)
+    at = rfc3339(message.time).encode()
+    headers = [(name, at if name == "ce_time" else value) for name, value in record.headers]
+    return replace(record, headers=headers)
+
+
+async def follow(database: Database, topics: Topics, *batches: Sequence[Message[Contract]]) -> None:
+    """Publish the events and leave the database as a service that has read them all would leave it."""
+    placed = await topics.publish(*(record_of(m) for messages in batches for m in messages))
+    await folded(database, *batches)
+    ends: dict[tuple[str, int], int] = {}
+    for record in placed:
+        place = topics.prefix + record.topic, record.partition
+        ends[place] = max(ends.get(place, 0), record.offset + 1)
+    for (topic, partition), end in ends.items():
+        await database.rows(MOVE, topic, partition, end)

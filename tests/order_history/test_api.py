@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from libs.contracts.message import Contract
 from libs.contracts.values import UserId
 from libs.messaging.message import Message
+from order_history.api import Arrivals, Pace, router
 from order_history.app import service
 from order_history.domain.history import Histories
 from tests.order_history.rows import ROUTES, folded
@@ -361,6 +363,30 @@ async def test_a_stream_goes_on_after_the_last_event_that_was_seen(
         answer = await api.get(f"/orders/{story.order_id}/events", headers=headers)
         assert answer.status_code == 200
         assert ids(answer.text) == [str(message.id) for message in messages[5 - left :]]
+
+
+async def test_a_silent_stream_says_that_it_lives(history: Database) -> None:
+    arrivals = Arrivals()
+    quick = replace(service, api=partial(router, arrivals=arrivals, pace=Pace(keep_alive=0.02)))
+    story = Story()
+    messages = story.runs_short()
+    await folded(history, messages[:1])
+    async with asked(quick, history) as client:
+        listening = asyncio.create_task(
+            client.get(f"/orders/{story.order_id}/events", headers=mine(story.user_id), timeout=30)
+        )
+        _, pending = await asyncio.wait([listening], timeout=0.5)
+        assert pending
+        await folded(history, messages[1:])
+        arrivals.tell([story.order_id])
+        answer = await asyncio.wait_for(listening, 2)
+    assert answer.text.count(": keep-alive\n\n") > 2
+    assert [line for line in answer.text.splitlines() if line.startswith("event: ")] == [
+        "event: created",
+        "event: validated",
+        "event: cancelling",
+        "event: cancelled",
+    ]
 
 
 def ids(stream: str) -> list[str]:
