@@ -202,7 +202,11 @@ def test_an_answer_from_a_claim_that_ran_out_only_counts_when_money_was_captured
             assert [type(a.body) for a in answers if isinstance(a, Outgoing)] == [PaymentCompleted]
         else:
             assert payment.captured_at is not None
-            assert (attempt.ask, attempt.claimed_until) == ("void", second.until)
+            assert (attempt.ask, attempt.claimed_until, attempt.next_at) == (
+                "void",
+                second.until,
+                second.until,
+            )
 
 
 @pytest.mark.parametrize("end", ["completed", "failed", "refunded", "cancelled", "tombstone"])
