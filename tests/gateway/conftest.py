@@ -1,0 +1,22 @@
+"""What the gateway's tests share: databases for the run, and a gateway over them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.gateway.front import Front, Shops, front, shops
+from tests.support.databases import Databases
+
+
+@pytest.fixture(scope="session")
+async def over(run_databases: Databases) -> AsyncIterator[Shops]:
+    """Databases that all tests of the gateway share: each test has users and orders of its own."""
+    async with shops(run_databases) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def gate(over: Shops) -> AsyncIterator[Front]:
+    """A gateway as the dev profile has it."""
+    async with front(over) as made:
+        yield made
