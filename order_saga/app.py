@@ -11,13 +11,17 @@ from libs.service.service import Gated, Route, Service, on_message
 from order_saga import api, domain, store
 from order_saga.cancel_completed_order import cancel_completed_order
 from order_saga.census import Census
-from order_saga.create_order import create_order
+from order_saga.create_order import create_order, earlier
 from order_saga.domain import Book, Desk, Due, Operate
 from order_saga.settings import Limits, OrderSagaSettings
 from order_saga.timers import timers
 
 limits: Final = Limits()
-book: Final = Book.of(create_order.tuned(**limits.times), cancel_completed_order)
+book: Final = Book.of(
+    create_order.tuned(**limits.times),
+    cancel_completed_order,
+    *(saga.tuned(**limits.times) for saga in earlier),
+)
 census: Final = Census(limits.max_running_sagas)
 
 

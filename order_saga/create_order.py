@@ -1,7 +1,7 @@
 """The saga that creates an order."""
 
 from datetime import timedelta
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from libs.contracts.inventory import ReleaseInventory, ReserveInventory
 from libs.contracts.order import BeginCancellation, CancelOrder, CompleteOrder, CreateOrder
@@ -143,3 +143,6 @@ create_order = Saga[OrderSheet](
     ],
     on_compensation=begin_cancellation,
 )
+
+earlier: Final[tuple[Saga[OrderSheet], ...]] = ()
+"""Versions before this one that may still be under way."""

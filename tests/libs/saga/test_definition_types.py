@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from mypy import api
 
+# It needs no database, but the seconds of a type checker: the slower tier is where it belongs.
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 
 RIGHT = """
