@@ -1,5 +1,5 @@
 #!/bin/sh
-# Resolves pyproject.toml into the three lock files: exact versions and hashes, for Python 3.11 and newer, from no
+# Resolves pyproject.toml into the four lock files: exact versions and hashes, for Python 3.11 and newer, from no
 # particular index.
 set -eu
 tool=.venv/.lock-tool
@@ -14,5 +14,6 @@ lock() {
 }
 
 lock requirements.lock pyproject.toml --extra devstack
+lock requirements-image.lock pyproject.toml --constraints requirements.lock
 lock requirements-dev.lock pyproject.toml --extra devstack --extra dev --constraints requirements.lock
 lock requirements-java.lock devstack/java.in

@@ -22,8 +22,8 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 def require() -> None:
     """Fetch what is missing; raises StackError where that cannot be done from here."""
+    kafka_jars()  # first: where Maven has to be installed, a Java comes with it
     java()
-    kafka_jars()
 
 
 def java(environ: Mapping[str, str] = os.environ) -> Path:
@@ -101,9 +101,10 @@ def _fetch(jars: Path) -> None:
     print("Fetching Kafka's jars by Maven, once …", flush=True)
     half = jars.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
+    maven = _maven()
     done = subprocess.run(
         [
-            _maven(),
+            maven,
             "--quiet",
             "--batch-mode",
             "-f",

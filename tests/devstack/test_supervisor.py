@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,12 +20,11 @@ import pytest
 
 from devstack.layout import CHECKOUT, SERVICE_PORTS, Layout
 from devstack.processes import ProcessId
-from devstack.readiness import free_port, port_is_free
+from devstack.readiness import port_is_free
 from libs.messaging.topics import create_topics
 
 pytestmark = pytest.mark.integration
 
-FIRST_PORT, LAST_PORT = 5432, 9093
 SERVERS = {"postgres", "kafka"}
 
 
@@ -74,7 +74,7 @@ class Stack:
 def _free_offset() -> int:
     """An offset at which every port of a stack is free."""
     while True:
-        layout = Layout(Path(), offset := free_port() % 20_000 + 10_000)
+        layout = Layout(Path(), offset := 2_000 + secrets.randbelow(20_000))  # below the ephemeral ports
         ports = [layout.service_port(service) for service in SERVICE_PORTS]
         ports += [layout.card_provider_port, layout.postgres_port, *_kafka_ports(layout)]
         if all(map(port_is_free, ports)):
