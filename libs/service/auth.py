@@ -17,9 +17,8 @@ from uuid import UUID
 import httpx
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, KeySetSerialization, OKPKey
+from joserfc.jwk import KeySetSerialization, OKPKey
 from joserfc.jws import JWSRegistry
-from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 from starlette.requests import Request
 
 from libs.contracts.values import UserId
@@ -143,9 +142,6 @@ def _kid(token: str) -> str:
 
 
 def _verify(token: str, kid: str, keys: Keys, now: float) -> _Verified:
-    signature = token.rpartition(".")[2].encode("ascii")
-    if urlsafe_b64encode(urlsafe_b64decode(signature)) != signature:
-        raise InvalidTokenError("the signature is not in its canonical form")
     if (key := keys.get(kid)) is None:
         raise InvalidTokenError("signed by an unknown key")
     try:
@@ -251,16 +247,18 @@ class JwksOverHttp:
             answer = await self._client.get(self._url, timeout=2)
             answer.raise_for_status()
             return public_keys(answer.json())
-        except (httpx.HTTPError, JoseError, ValueError):
+        except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
 
 def public_keys(jwks: KeySetSerialization) -> Keys:
-    """The Ed25519 keys of a JSON Web Key Set; keys of other kinds are left out."""
-    found = KeySet.import_key_set(jwks).keys
-    return MappingProxyType(
-        {key.kid: key for key in found if isinstance(key, OKPKey) and key.kid is not None}
-    )
+    """The Ed25519 keys of a JSON Web Key Set by their `kid`; keys of other kinds are left out."""
+    found = [
+        OKPKey.import_key(jwk)
+        for jwk in jwks["keys"]
+        if (jwk.get("kty"), jwk.get("crv")) == ("OKP", "Ed25519") and isinstance(jwk.get("kid"), str)
+    ]
+    return MappingProxyType({str(key.kid): key for key in found})
 
 
 def bearer(request: Request) -> str:

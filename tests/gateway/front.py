@@ -119,9 +119,7 @@ def an_order(*, lines: int = 1, quantity: int = 1, method: UUID | None = None) -
     """The body of an order, of products that nobody knows."""
     return {
         "payment_method_id": str(method or uuid4()),
-        "lines": [
-            {"product_id": str(uuid_utils.compat.uuid7()), "quantity": quantity} for _ in range(lines)
-        ],
+        "lines": [{"product_id": str(uuid_utils.compat.uuid7()), "quantity": quantity} for _ in range(lines)],
     }
 
 
