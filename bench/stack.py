@@ -31,6 +31,13 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class CardProvider:
+    """The simulated one; its charges and its mood are under /admin."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackInfo:
     """Where everything of a running stack is; the fields of stack.json."""
 
@@ -41,6 +48,7 @@ class StackInfo:
     postgres_admin: str
     pids: dict[str, int]
     operator: Operator
+    card_provider: CardProvider | None = None
 
 
 _INFO: Final = TypeAdapter(StackInfo)

@@ -14,6 +14,7 @@ from bench.stack import Stack, StackInfo, runs
 from devstack.readiness import port_is_free
 from tests.support.backing import Backing
 from tests.support.backing import backing as a_backing
+from tests.support.cards import Cards
 from tests.support.databases import Database, Databases, databases
 from tests.support.services import ServiceProcess
 from tests.support.shop import Customer, Operator, Shop
@@ -129,3 +130,21 @@ async def operator(shop: Shop, info: StackInfo) -> Operator:
 async def customer(shop: Shop) -> Customer:
     """A customer with ten thousand euros."""
     return await shop.customer()
+
+
+@pytest.fixture
+async def cards(info: StackInfo) -> AsyncIterator[Cards]:
+    """The stack's simulated card provider."""
+    if info.card_provider is None:
+        pytest.skip("this stack does not say where its card provider is")
+    async with httpx.AsyncClient(base_url=info.card_provider.url, timeout=10) as http:
+        yield Cards(http)
+
+
+@pytest.fixture
+def payment_deadline() -> float:
+    """How long the stack waits for a payment, in seconds; PAYMENT_TIMEOUT_SECONDS for a stack that is given."""
+    given = os.environ.get("JOURNEY_STACK_DIR") and "60"
+    return float(
+        os.environ.get("PAYMENT_TIMEOUT_SECONDS", given or SHORT_DEADLINES["PAYMENT_TIMEOUT_SECONDS"])
+    )

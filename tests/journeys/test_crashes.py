@@ -10,7 +10,7 @@ from tests.faults.auditor import audit, opened
 from tests.faults.platform import databases_at, platform
 from tests.faults.quiet import quiet
 from tests.support.crowd import Crowd
-from tests.support.shop import Operator, Shop
+from tests.support.shop import Customer, Operator, Shop
 from tests.support.waiting import eventually
 
 SERVICES = ("gateway", "order_saga", "order", "product", "inventory", "payment", "order_history")
@@ -25,12 +25,12 @@ async def test_killed_with_two_hundred_orders_in_flight(
     crowd = await Crowd.gathered(shop, operator)
     await quiet(info.postgres_admin, info.kafka_bootstrap, within=REST_SECONDS)
     before = await opened(info.postgres_admin)
-    orders = asyncio.create_task(crowd.order(ORDERS, at_once=ORDERS))
-    await eventually(lambda: accepted(crowd, ORDERS // 4), within=30, every=0.005)
-    await gone(stack.signal(service, signal.SIGKILL))
-    in_flight = ORDERS - len(crowd.accepted) + await open_sagas(info)
-    await stack.up()
-    await orders
+    async with asyncio.TaskGroup() as group:
+        group.create_task(crowd.order(ORDERS, at_once=ORDERS))
+        await eventually(lambda: accepted(crowd, ORDERS // 4), within=30, every=0.005)
+        await gone(stack.signal(service, signal.SIGKILL))
+        in_flight = ORDERS - len(crowd.accepted) + await open_sagas(info)
+        await stack.up()
     await quiet(info.postgres_admin, info.kafka_bootstrap, within=REST_SECONDS)
     assert len(crowd.accepted) == ORDERS
     assert in_flight > ORDERS // 4, "the fault came too late to find anything in flight"
@@ -55,6 +55,28 @@ async def test_orders_are_accepted_without_kafka_and_complete_when_it_is_back(
     await quiet(info.postgres_admin, info.kafka_bootstrap, within=REST_SECONDS)
     found = await audit(info.postgres_admin, before, crowd.given, bootstrap=info.kafka_bootstrap)
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("service", "reason"), [("inventory", "inventory_timeout"), ("payment", "payment_timeout")]
+)
+async def test_a_service_that_is_down_when_its_command_is_due(
+    service: str, reason: str, stack: Stack, info: StackInfo, customer: Customer, operator: Operator
+) -> None:
+    product = await operator.product(cents=500, stock=7)
+    wallet = await customer.wallet()
+    await gone(stack.signal(service, signal.SIGKILL))
+    order_id = await customer.order(wallet, [(product, 2)])
+    cancelling = await customer.becomes(order_id, "cancelling", within=REST_SECONDS)
+    assert cancelling.reason_code == reason
+    assert "cancelled" not in cancelling.events
+    await stack.up()
+    order = await customer.ended(order_id, within=REST_SECONDS)
+    assert (order.status, order.reason_code) == ("cancelled", reason)
+    await quiet(info.postgres_admin, info.kafka_bootstrap, within=REST_SECONDS)
+    shelf = await operator.stock(product)
+    assert (shelf.on_hand, shelf.reserved, shelf.sold) == (7, 0, 0)
+    assert await customer.balance() == 1_000_000
 
 
 async def accepted(crowd: Crowd, count: int) -> bool:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from tests.support.cards import Cards
 from tests.support.shop import Customer, Operator, Order, Shop
 from tests.support.waiting import eventually
 
@@ -29,11 +30,11 @@ async def test_paid_by_wallet(customer: Customer, operator: Operator) -> None:
     await eventually(sold)
 
 
-@pytest.mark.parametrize("token", ["tok_approve", "tok_late"])
-async def test_paid_by_card(customer: Customer, operator: Operator, token: str) -> None:
-    product = await operator.product()
-    order = await customer.ended(await customer.order(await customer.card(token), [(product, 1)]))
+async def test_paid_by_card(customer: Customer, operator: Operator, cards: Cards) -> None:
+    product = await operator.product(cents=1_234)
+    order = await customer.ended(await customer.order(await customer.card(), [(product, 1)]))
     assert (order.status, order.events) == ("completed", PAID)
+    assert await cards.taken(order.order_id) == 1_234
     assert order.payment is not None
     assert order.payment.status == "completed"
     assert await customer.balance() == 1_000_000
@@ -96,17 +97,48 @@ async def test_another_customers_method_pays_nothing(
     assert (await victim.send("GET", f"/api/orders/{order.order_id}")).status_code == httpx.codes.NOT_FOUND
 
 
-@pytest.mark.parametrize("token", ["tok_silent", "tok_captured_silent"])
-async def test_payment_without_an_answer(customer: Customer, operator: Operator, token: str) -> None:
+async def test_a_card_that_is_charged_late_but_in_time(
+    customer: Customer, operator: Operator, cards: Cards
+) -> None:
     product = await operator.product()
-    order_id = await customer.order(await customer.card(token), [(product, 1)])
-    order = await customer.ended(order_id, within=150)
-    if token == "tok_silent" or order.status == "cancelled":
-        assert_cancelled(order, "payment_timeout", without=["completed"])
-        assert "released" in order.events
-        await assert_untouched(operator, product, 100)
-    else:
-        assert order.events == PAID
+    async with cards.answering_after(seconds=1.0):
+        order = await customer.ended(await customer.order(await customer.card("tok_late"), [(product, 1)]))
+    assert (order.status, order.events) == ("completed", PAID)
+    assert await cards.taken(order.order_id) == 1_000
+
+
+async def test_a_card_that_is_charged_after_the_deadline_is_given_back(
+    customer: Customer, operator: Operator, cards: Cards, payment_deadline: float
+) -> None:
+    product = await operator.product()
+    async with cards.answering_after(seconds=payment_deadline + 1.0):
+        order_id = await customer.order(await customer.card("tok_late"), [(product, 1)])
+        order = await customer.ended(order_id, within=3 * payment_deadline + 60)
+    assert_cancelled(order, "payment_timeout", without=["completed"])
+    await eventually(lambda: cards.gave_back(order_id), within=payment_deadline + 10)
+    await assert_untouched(operator, product, 100)
+
+
+async def test_a_payment_that_is_never_answered(
+    customer: Customer, operator: Operator, cards: Cards, payment_deadline: float
+) -> None:
+    product = await operator.product()
+    order_id = await customer.order(await customer.card("tok_silent"), [(product, 1)])
+    order = await customer.ended(order_id, within=3 * payment_deadline + 60)
+    assert_cancelled(order, "payment_timeout", without=["completed"])
+    assert "released" in order.events
+    await assert_untouched(operator, product, 100)
+    assert await cards.gave_back(order_id)
+
+
+async def test_a_capture_that_is_never_answered_is_found_by_asking(
+    customer: Customer, operator: Operator, cards: Cards, payment_deadline: float
+) -> None:
+    product = await operator.product()
+    order_id = await customer.order(await customer.card("tok_captured_silent"), [(product, 1)])
+    order = await customer.ended(order_id, within=3 * payment_deadline + 60)
+    taken = await cards.taken(order_id)
+    assert taken == (1_000 if order.status == "completed" else 0), order
 
 
 async def test_cancelled_before_completion(customer: Customer, operator: Operator) -> None:
