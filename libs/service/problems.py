@@ -124,7 +124,7 @@ def fault(location: Sequence[int | str], message: str, code: str) -> Fault:
 def of_status(error: HTTPException) -> Problem:
     """The problem for an error that the framework raises by itself."""
     phrase = HTTPStatus(error.status_code).phrase
-    code = _CODES.get(error.status_code, phrase.lower().replace(" ", "_").replace("-", "_"))
+    code = _CODES.get(error.status_code, phrase.lower().replace(" ", "_").replace("-", "_").replace("'", ""))
     detail = {
         404: "There is nothing at this address.",
         405: "This address does not know this method; the Allow header names those it knows.",
