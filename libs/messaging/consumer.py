@@ -146,6 +146,18 @@ class RecordConsumer:
                 seen[place] = min(at / 1_000, time.time())
         return seen
 
+    def unread(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """How many records lie behind the given next offsets, by the ends that the last fetches showed."""
+        counted: dict[TopicPartition, int] = {}
+        for place, next_offset in places.items():
+            try:
+                end = self._consumer.highwater(KafkaPartition(*place))
+            except IllegalStateError:
+                continue
+            if end is not None:
+                counted[place] = max(0, end - next_offset)
+        return counted
+
     async def publish_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Tell Kafka how far this group is, for lag tools only; a failure is none."""
         known = {KafkaPartition(*place): offset for place, offset in offsets.items()}

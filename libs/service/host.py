@@ -274,6 +274,10 @@ class Host(Generic[State]):
                     self._metrics.dead.set(dead)
             self._metrics.relayed.set(sum(relay.counters.sent for relay in self._relays))
             self._metrics.ready.set(not self.faults())
+            self._metrics.lag.clear()  # partitions move: what is another process's is not shown here
+            for consumption in self._consumptions:
+                for place, unread in consumption.lag().items():
+                    self._metrics.lag.labels(*place).set(unread)
             await asyncio.sleep(GAUGES_SECONDS)
 
     def faults(self) -> list[str]:

@@ -31,6 +31,12 @@ class Metrics:
         )
         self.parked = Gauge("parked_messages", "Messages waiting to be tried again", registry=self.registry)
         self.dead = Gauge("dead_letters", "Dead letters not redriven", registry=self.registry)
+        self.lag = Gauge(
+            "consumer_lag",
+            "Records not handled yet, by the offsets of the database",
+            ["topic", "partition"],
+            registry=self.registry,
+        )
         self.ready = Gauge("service_ready", "1 when ready", registry=self.registry)
 
     def batch(self, outcome: Outcome, seconds: float) -> None:
