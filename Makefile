@@ -12,7 +12,7 @@ RUN := .venv/.run
 DEV := .venv/.dev
 
 .PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
-	bench dead-letters redrive .venv
+	bench topics dead-letters redrive accept-offset rebuild audit .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +43,10 @@ clean: $(RUN) ## stop the stack and remove its data
 	@$(PYTHON) -m devstack clean
 
 migrate: $(RUN) ## bring the running stack's databases to the newest revision (s=inventory: one of them)
-	@$(PYTHON) -m devstack migrate $(s)
+	@$(PYTHON) -m devstack migrate "$(s)"
 
 run: $(RUN) ## run one service in this terminal, in the running stack (s=inventory)
-	@$(PYTHON) -m devstack run $(s)
+	@$(PYTHON) -m devstack run "$(s)"
 
 test: test-unit test-integration ## all tests; PostgreSQL and Kafka are started and stopped by themselves
 
@@ -76,8 +76,22 @@ lock: $(DEV) ## resolve the dependencies of pyproject.toml anew
 bench: $(DEV) ## measure (DURATION, SCENARIO)
 	@$(PYTHON) -m bench
 
+topics: $(RUN) ## the messages of one order in all topics, in order of time (o=<order id>)
+	@$(PYTHON) -m devstack in gateway libs.messaging order "$(o)"
+
 dead-letters: $(RUN) ## show a service's dead letters (s=inventory)
-	@$(PYTHON) -m devstack dead-letters $(s)
+	@$(PYTHON) -m devstack in "$(s)" libs.service dead-letters "$(s)"
 
 redrive: $(RUN) ## run a dead letter again (s=inventory id=…)
-	@$(PYTHON) -m devstack redrive $(s) $(id)
+	@$(PYTHON) -m devstack in "$(s)" libs.service redrive "$(s)" "$(id)"
+
+accept-offset: $(RUN) ## settle a service's alarm about a topic's offsets (s=inventory topic=… partition=… offset=…)
+	@$(PYTHON) -m devstack in "$(s)" libs.service accept-offset "$(s)" "$(topic)" "$(partition)" "$(offset)"
+
+rebuild: $(RUN) ## make the read model anew from the events, while it is in use
+	@$(PYTHON) -m devstack in order_history order_history rebuild
+
+audit: $(DEV) ## known vulnerabilities in what is locked, and in our own code
+	@.venv/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
+	@.venv/bin/bandit --quiet --recursive --severity-level medium \
+		gateway order_saga order product inventory payment order_history libs migrations devstack

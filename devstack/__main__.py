@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from devstack import foreground, migration_check, supervisor
 from devstack.demo import demo
@@ -17,19 +17,18 @@ _ACTIONS: Mapping[str, Callable[[Layout], Coroutine[None, None, object]]] = {
     "status": supervisor.status,
     "demo": demo,
 }
-_WITH_SERVICE = ("migrate", "run", "dead-letters", "redrive")
 
 
 def main() -> int:
     """Return the exit code; what the user can mend is one sentence, not a traceback."""
     parser = argparse.ArgumentParser(prog="python -m devstack")
-    parser.add_argument("action", choices=[*_ACTIONS, *_WITH_SERVICE, "check-migrations"])
-    parser.add_argument("service", nargs="?", choices=list(SERVICE_PORTS))
-    parser.add_argument("id", nargs="?", help="of a dead letter, for redrive")
+    parser.add_argument("action", choices=[*_ACTIONS, "migrate", "run", "in", "check-migrations"])
+    parser.add_argument("service", nargs="?", default="")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="for `in`: a module and its arguments")
     given = parser.parse_args()
     code = 0
     try:
-        code = _act(given.action, given.service, given.id)
+        code = _act(given.action, given.service, given.command)
     except* StackError as errors:
         code = 1
         for error in _flat(errors):
@@ -40,24 +39,20 @@ def main() -> int:
     return code
 
 
-def _act(action: str, service: str | None, letter: str | None) -> int:
+def _act(action: str, service: str, command: Sequence[str]) -> int:
     layout = Layout.from_environ()
+    if service not in ("", *SERVICE_PORTS):
+        raise StackError(f"There is no service {service}: {', '.join(SERVICE_PORTS)}.")
     match action, service:
         case "migrate", _:
-            foreground.migrate(layout, service)
-        case (("run" | "dead-letters" | "redrive"), None):
-            raise StackError(f"Which service? For instance: make {action} s=inventory")
-        case "run", str(named):
-            asyncio.run(foreground.take_over(layout, named))
-            foreground.become(layout, named)
-        case "dead-letters", str(named):
-            foreground.command(layout, named, "dead-letters", named)
-        case "redrive", str(named):
-            if letter is None:
-                raise StackError(
-                    f"Which one? `make dead-letters s={named}` lists them; then: make redrive s={named} id=…"
-                )
-            foreground.command(layout, named, "redrive", named, letter)
+            foreground.migrate(layout, service or None)
+        case (("run" | "in"), ""):
+            raise StackError("Which service? For instance: s=inventory")
+        case "run", _:
+            asyncio.run(foreground.take_over(layout, service))
+            foreground.become(layout, service)
+        case "in", _:
+            foreground.command(layout, service, *command)
         case "check-migrations", _:
             asyncio.run(migration_check.check_all())
         case _:

@@ -1,5 +1,7 @@
 """The shop's stock of the dev profile: categories, products and what lies on the shelves, loaded where absent."""
 
+import asyncio
+import os
 import uuid
 from dataclasses import dataclass
 from typing import Final
@@ -129,3 +131,9 @@ async def load(product_dsn: str, inventory_dsn: str) -> None:
 
 def _category_id(name: str) -> UUID:
     return uuid.uuid5(_NAMESPACE, f"category:{name}")
+
+
+if __name__ == "__main__":
+    # In containers a job does this: python -m devstack.catalogue
+    asyncio.run(load(os.environ["PRODUCT_DATABASE_URL"], os.environ["INVENTORY_DATABASE_URL"]))
+    print(f"{len(products())} products are there")

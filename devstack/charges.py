@@ -29,9 +29,10 @@ CREATE TABLE IF NOT EXISTS charges (
 );
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value REAL NOT NULL);
 """
-_COLUMNS = (
-    "status, reference, reason, token, amount_minor, currency, captures_at, captured_minor, refunded_minor"
-)
+_FIND = """
+SELECT status, reference, reason, token, amount_minor, currency, captures_at, captured_minor, refunded_minor
+FROM charges WHERE idempotency_key = ?
+"""
 
 
 class Charge(NamedTuple):
@@ -179,8 +180,7 @@ class Charges:
                 return self._insert(request.key, empty._replace(reason="unknown_token"))
 
     def _find(self, key: str) -> Charge | None:
-        statement = f"SELECT {_COLUMNS} FROM charges WHERE idempotency_key = ?"  # noqa: S608 - constant columns
-        row = self._database.execute(statement, (key,)).fetchone()
+        row = self._database.execute(_FIND, (key,)).fetchone()
         if row is None:
             return None
         charge = Charge(*row)

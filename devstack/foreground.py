@@ -29,18 +29,18 @@ def become(layout: Layout, service: str) -> None:
     wanted = plan(as_started(layout), secrets)
     Processes(layout.folder).record(service, ProcessId.of(os.getpid()))  # so that status and down know it
     supervisor.write_stack_file(layout, wanted, secrets)
-    command(layout, service, service)
+    command(layout, service, "libs.service", service)
 
 
 def command(layout: Layout, service: str, *arguments: str) -> None:
-    """Turn this process into `python -m libs.service <arguments>` with that service's environment."""
+    """Turn this process into `python -m <arguments>` with the environment that the service has in the stack."""
     supervisor.require_running(layout)
     secrets = Secrets(layout.folder)
     wanted = plan(as_started(layout), secrets)
     environment = service_environment(layout, service, wanted.admin_dsn, wanted.kafka_bootstrap, secrets)
     environment["LOG_FORMAT"] = layout.environ.get("LOG_FORMAT", "auto")
     os.chdir(CHECKOUT)
-    os.execve(sys.executable, [sys.executable, "-m", "libs.service", *arguments], environment)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-m", *arguments], environment)  # noqa: S606
 
 
 def migrate(layout: Layout, service: str | None) -> None:

@@ -249,6 +249,20 @@ def test_one_service_runs_in_the_foreground_of_the_stack(stack: Stack) -> None:
     assert stack.processes["product"].pid != foreground.pid
 
 
+def test_commands_run_in_a_services_environment(stack: Stack) -> None:
+    module = "import os; print(os.environ['DATABASE_URL'])"
+    (stack.folder / "shown.py").write_text(module)
+    done = stack.run("in", "payment", "runpy", str(stack.folder / "shown.py"))
+    assert done.stdout.strip() == stack.file["postgres"]["payment"], done.stderr
+
+
+def test_a_service_that_is_not_there_is_named(stack: Stack) -> None:
+    for service, words in (("", "Which service"), ("warehouse", "no service warehouse")):
+        refused = stack.run("run", service)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+
+
 def test_migrating_again_changes_nothing(stack: Stack) -> None:
     for arguments in (["migrate"], ["migrate", "inventory"]):
         done = stack.run(*arguments)
@@ -256,7 +270,11 @@ def test_migrating_again_changes_nothing(stack: Stack) -> None:
 
 
 def test_commands_that_need_a_stack_say_so(tmp_path: Path) -> None:
-    for arguments in (["run", "inventory"], ["migrate"], ["dead-letters", "inventory"]):
+    for arguments in (
+        ["run", "inventory"],
+        ["migrate"],
+        ["in", "inventory", "libs.service", "dead-letters", "inventory"],
+    ):
         refused = Stack(tmp_path / "none", 0).run(*arguments)
         assert refused.returncode == 1
         assert "make up" in refused.stderr
