@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import random
 import sys
 import time
@@ -143,7 +144,9 @@ def main() -> None:
     """Read the plan from standard input and write the outcome to standard output."""
     plan = PLAN.validate_json(sys.stdin.buffer.read())
     outcome = uvloop.run(generate(plan))
+    os.set_blocking(sys.stdout.fileno(), True)  # the parent's event loop made its pipes non-blocking
     sys.stdout.buffer.write(OUTCOME.dump_json(outcome))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
