@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import RFC_4122, UUID
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from libs.contracts.catalogue import CONTRACTS
 from libs.contracts.message import Contract
-from libs.contracts.values import MessageId, SagaId
+from libs.contracts.values import MessageId, OrderId, SagaId
 from libs.messaging.errors import Undecodable
 from libs.messaging.message import Correlation, Message, Origin, Outgoing, Trace
 from libs.messaging.partitioning import key_hash
@@ -72,8 +73,8 @@ class Codec:
         contract = CONTRACTS[wire]
         if record.topic != self._prefix + contract.topic:
             raise Undecodable("wrong_topic", f"{wire} does not belong on {record.topic}")
-        message_id, sent_at, correlation = _envelope(headers, now)
         body = _payload(contract, record)
+        message_id, sent_at, correlation = _envelope(headers, now, body.order_id)
         return Message(
             id=message_id,
             key=body.order_id,
@@ -97,7 +98,7 @@ class Codec:
             "content-type": "application/json",
         }
         if correlation.saga_id is not None:
-            headers["saga_id"] = str(correlation.saga_id)
+            headers["saga_id"] = text_of(correlation.saga_id)
         if correlation.step is not None:
             headers["step"] = correlation.step
         if correlation.attempt is not None:
@@ -108,7 +109,7 @@ class Codec:
             headers["traceparent"] = correlation.trace.parent
             if correlation.trace.state is not None:
                 headers["tracestate"] = correlation.trace.state
-        key = str(body.order_id)
+        key = text_of(body.order_id)
         return OutboxRow(
             message_id=message_id,
             topic=self._prefix + body.topic,
@@ -118,6 +119,12 @@ class Codec:
             headers=headers,
             payload=body.__pydantic_serializer__.to_json(body),
         )
+
+
+@lru_cache(maxsize=16_384)
+def text_of(order_or_saga_id: UUID) -> str:
+    """An id in canonical text form; remembered, because all the messages of an order have the same."""
+    return str(order_or_saga_id)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -177,7 +184,9 @@ def _header_map(record: Record) -> dict[str, str]:
     return headers
 
 
-def _envelope(headers: Mapping[str, str], now: datetime) -> tuple[MessageId, datetime, Correlation]:
+def _envelope(
+    headers: Mapping[str, str], now: datetime, order_id: OrderId
+) -> tuple[MessageId, datetime, Correlation]:
     if headers.get("ce_specversion") != "1.0":
         raise Undecodable("bad_header", "ce_specversion is not 1.0")
     message_id = _uuid(headers, "ce_id")
@@ -191,14 +200,12 @@ def _envelope(headers: Mapping[str, str], now: datetime) -> tuple[MessageId, dat
         raise Undecodable("bad_header", "ce_time is not an RFC 3339 time") from None
     if sent_at.tzinfo is None:
         raise Undecodable("bad_header", "ce_time has no zone")
-    saga_id = _uuid(headers, "saga_id")
-    causation_id = _uuid(headers, "causation_id")
+    saga_id = order_id if headers.get("saga_id") == text_of(order_id) else _uuid(headers, "saga_id")
     parent = headers.get("traceparent")
     correlation = Correlation(
         saga_id=None if saga_id is None else SagaId(saga_id),
         step=headers.get("step"),
         attempt=_attempt(headers),
-        causation_id=None if causation_id is None else MessageId(causation_id),
         trace=None if parent is None else Trace(parent, headers.get("tracestate")),
     )
     return MessageId(message_id), sent_at, correlation
@@ -234,7 +241,7 @@ def _payload(contract: type[Contract], record: Record) -> Contract:
         kind = error.errors(include_url=False, include_context=False, include_input=False)
         reason = "not_json" if kind[0]["type"] == "json_invalid" else "invalid_payload"
         raise Undecodable(reason, json.dumps(kind[:5], default=str)) from None
-    if record.key != str(body.order_id).encode("ascii"):
+    if record.key != text_of(body.order_id).encode("ascii"):
         raise Undecodable("wrong_key", f"the key is not the order {body.order_id}")
     if _ESCAPED_NUL in record.value and _has_nul(body):
         raise Undecodable("invalid_payload", "a text holds U+0000")

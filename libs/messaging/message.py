@@ -23,7 +23,8 @@ class Trace:
 class Correlation:
     """What ties an answer to the saga step that asked: the host echoes it, handlers do not touch it.
 
-    `causation_id` is the id of the message being answered.
+    `causation_id` is the id of the message being answered; it is written for those who read topics,
+    and not read from what comes in.
     """
 
     saga_id: SagaId | None = None

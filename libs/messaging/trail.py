@@ -9,6 +9,7 @@ from typing import Final
 from uuid import RFC_4122, UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from libs.messaging.codec import UUID_V7
@@ -45,7 +46,7 @@ async def trail(bootstrap_servers: str, order_id: UUID, *, prefix: str = "") -> 
     the beginning; whatever was put there under another key is not found.
     """
     async with _reader(bootstrap_servers) as consumer:
-        places = await _places(consumer, str(order_id), prefix)
+        places = await _places(bootstrap_servers, str(order_id), prefix)
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         await _go_to_start(consumer, places, order_id)
@@ -100,13 +101,23 @@ def _earliest(order_id: UUID) -> int | None:
     return max(0, (order_id.int >> 80) - int(CLOCKS_APART.total_seconds() * 1_000))
 
 
-async def _places(consumer: AIOKafkaConsumer, key: str, prefix: str) -> list[TopicPartition]:
-    present = await consumer.topics()
-    topics = [topic for topic in retention(prefix) if topic in present]
-    if not topics:
-        raise BrokerUnavailable(f"the broker has none of the platform's topics (prefix {prefix!r})")
-    sizes = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in topics}
-    return [TopicPartition(topic, key_hash(key) % size) for topic, size in sizes.items() if size]
+async def _places(bootstrap_servers: str, key: str, prefix: str) -> list[TopicPartition]:
+    """The one partition of each topic that the key falls in."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, client_id="trail")
+    await admin.start()
+    try:
+        present = set(await admin.list_topics())
+        topics = [topic for topic in retention(prefix) if topic in present]
+        described = await admin.describe_topics(topics) if topics else []
+    finally:
+        await admin.close()
+    if not described:
+        raise BrokerUnavailable(f"none of the platform's topics is there (prefix {prefix!r})")
+    return [
+        TopicPartition(topic["topic"], key_hash(key) % len(topic["partitions"]))
+        for topic in described
+        if topic["partitions"]
+    ]
 
 
 async def _go_to_start(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], order_id: UUID) -> None:

@@ -158,7 +158,8 @@ class Batch(Generic[State]):
             if not messages:
                 return 0
             state = await self._service.load(tx, messages)
-            outgoing = [row for m in messages for row in self._decide(tx, state, m)]
+            now = rfc3339(tx.now)
+            outgoing = [row for m in messages for row in self._decide(now, state, m)]
             await self._service.save(tx, state)
             await mailbox.put(tx, outgoing, self._outlet)
         self._committed(state)
@@ -193,7 +194,7 @@ class Batch(Generic[State]):
                 outcome.skipped = 1
             else:
                 state = await self._service.load(tx, [message])
-                rows = self._decide(tx, state, message)
+                rows = self._decide(rfc3339(tx.now), state, message)
                 await self._service.save(tx, state)
                 await mailbox.put(tx, rows, self._outlet)
                 outcome.decided, outcome.sent = 1, len(rows)
@@ -264,6 +265,7 @@ class Batch(Generic[State]):
             fresh = {row[0] for row in await admitted.rows()}
             behind = {row[0] for row in await held.rows()}
             outcome.duplicates += len(messages) - len(fresh)
+            now = rfc3339(tx.now)
             self._check_moved(await moved.count(), moves)
             for message in messages:
                 if message.id not in fresh:
@@ -275,7 +277,7 @@ class Batch(Generic[State]):
                     outcome.parked += 1
                     continue
                 try:
-                    rows += self._decide(tx, state, message)
+                    rows += self._decide(now, state, message)
                 except Undeliverable as error:
                     record = letters.records[message.id]
                     deaths.append(Death(record, message.id, error.reason, error.detail, 1))
@@ -294,14 +296,14 @@ class Batch(Generic[State]):
         if count != len(moves):
             raise Fenced(f"{len(moves) - count} of {len(moves)} offsets were moved by another process")
 
-    def _decide(self, tx: Transaction, state: State, message: Message[object]) -> list[OutboxRow]:
+    def _decide(self, now: str, state: State, message: Message[object]) -> list[OutboxRow]:
         try:
             answer = self._routes[type(message.body)](state, message)
         except (Undeliverable, SystemFault):
             raise
         except Exception as error:
             raise DecideFailed(message, error) from error
-        return self._encode(answer, message, rfc3339(tx.now))
+        return self._encode(answer, message, now)
 
     def _encode(self, answer: Answer, message: Message[object], now: str) -> list[OutboxRow]:
         match answer:
