@@ -50,8 +50,9 @@ class Meters:
 class CardDesk:
     """The worker; several processes may have one each, as what is due is claimed by one at a time."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, clock: Callable[[], float] = time.monotonic) -> None:
         self._connect = connect
+        self._clock = clock
         self._work = asyncio.Event()
         self._meters: Meters | None = None
 
@@ -64,7 +65,7 @@ class CardDesk:
         """Work until cancelled; what is then under way is handed back for others to ask about."""
         self._meters = self._meters or Meters(runtime.metrics)
         async with self._connect(runtime) as provider:
-            shift = _Shift(runtime, provider, self._meters, self._work)
+            shift = _Shift(runtime, provider, self._meters, self._work, self._clock)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(shift.feed_answers())
@@ -88,12 +89,20 @@ class _Lane:
 class _Shift:
     """One run of the desk."""
 
-    def __init__(self, runtime: Runtime, provider: CardProvider, meters: Meters, work: asyncio.Event) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        provider: CardProvider,
+        meters: Meters,
+        work: asyncio.Event,
+        clock: Callable[[], float],
+    ) -> None:
         given = settings.of(runtime)
         self._runtime = runtime
         self._provider = provider
         self._meters = meters
         self._work = work
+        self._clock = clock
         self._timeout = given.card_timeout_seconds
         self._again = _Lane(given.card_calls // 2, set())
         self._first = _Lane(given.card_calls - self._again.limit, set())
@@ -118,7 +127,7 @@ class _Shift:
 
     async def _claim(self, group: asyncio.TaskGroup) -> float:
         """Start what can be started; gives the seconds after which there may be more."""
-        before = time.monotonic()
+        before = self._clock()
         lease = timedelta(seconds=self._timeout) + LEASE_MARGIN
         async with self._runtime.database.transaction() as tx:
             calls = await store.claim(tx, first=self._first.free, again=self._again.free, lease=lease)
@@ -141,7 +150,7 @@ class _Shift:
         self._parked = parked
 
     async def _call(self, call: store.Call, lane: _Lane, send_until: float) -> None:
-        started = time.monotonic()
+        started = self._clock()
         outcome = Outcome("unknown", reason="the service stopped")
         try:
             # A process that was paused since it claimed must not send: others may have gone on meanwhile.
@@ -157,7 +166,7 @@ class _Shift:
             if lane.free <= 0:
                 self._work.set()  # there is room again
             lane.calls.discard(call)
-            self._note(call, outcome, time.monotonic() - started)
+            self._note(call, outcome, self._clock() - started)
 
     async def _ask(self, call: store.Call) -> Outcome:
         match call.ask:

@@ -120,28 +120,32 @@ def _give_back(books: Books, payment: Payment, message: Message[RefundPayment]) 
             raise ValueError(f"the payment of order {payment.order_id} is pending without an attempt")
         case "completed":
             pass
-    if payment.amount.amount_minor > 0:
-        if payment.method_kind == "card":
-            charged = books.attempts.get(payment.order_id)
-            undo = charged or Attempt(payment.order_id, "refund", "done", books.now)
-            books.put_attempt(
-                replace(
-                    undo,
-                    ask="refund",
-                    state="due",
-                    next_at=books.now,
-                    claimed_until=None,
-                    attempts=0,
-                    last_error=None,
-                    waiters=(message.answering(),),
-                )
-            )
-            return None
-        if payment.user_id is not None:
-            wallet = books.wallet(payment.user_id)
-            books.wallets.put(wallet.user_id, wallet.plus(payment.amount.amount_minor))
+    if payment.amount.amount_minor > 0 and payment.method_kind == "card":
+        _refund_card(books, payment, message.answering())
+        return None
+    if payment.amount.amount_minor > 0 and payment.user_id is not None:
+        wallet = books.wallet(payment.user_id)
+        books.wallets.put(wallet.user_id, wallet.plus(payment.amount.amount_minor))
     payment = booking.given_back(books, payment, message)
     return booking.refunded(books.put(replace(payment, status="refunded")))
+
+
+def _refund_card(books: Books, payment: Payment, waiter: Correlation) -> None:
+    charged = books.attempts.get(payment.order_id) or Attempt(
+        payment.order_id, "refund", "done", next_at=books.now
+    )
+    books.put_attempt(
+        replace(
+            charged,
+            ask="refund",
+            state="due",
+            next_at=books.now,
+            claimed_until=None,
+            attempts=0,
+            last_error=None,
+            waiters=(waiter,),
+        )
+    )
 
 
 def _cancel(

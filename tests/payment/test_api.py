@@ -8,17 +8,25 @@ import httpx
 import pytest
 
 from payment.app import service
-from payment.domain.books import wallet_method_id
+from payment.domain.books import wallet_account, wallet_method_id
 from tests.support.api import asked, bearer
 from tests.support.builders import a_user_id
-from tests.support.databases import Database
+from tests.support.databases import Database, Databases
 
 pytestmark = pytest.mark.integration
 
 CENTS = {"amount": {"amount_minor": 2_500, "currency": "EUR"}}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+async def books(run_databases: Databases) -> AsyncIterator[Database]:
+    """One database for all tests here: customers see nothing of each other."""
+    made = await run_databases.fresh("payment")
+    yield made
+    await run_databases.drop(made)
+
+
+@pytest.fixture(scope="module")
 async def shop(books: Database) -> AsyncIterator[httpx.AsyncClient]:
     """The service's routes."""
     async with asked(service, books) as client:
@@ -109,10 +117,11 @@ async def test_nobody_removes_the_wallet_or_anothers_card(shop: httpx.AsyncClien
 async def test_a_card_is_a_providers_token_and_nothing_else(
     shop: httpx.AsyncClient, books: Database, body: dict[str, str], pointer: str
 ) -> None:
-    answer = await shop.post("/payment-methods", json=body, headers=bearer("customer"))
+    user = a_user_id()
+    answer = await shop.post("/payment-methods", json=body, headers=bearer("customer", user_id=user))
     assert answer.status_code == 422
     assert [one["pointer"] for one in answer.json()["errors"]] == [pointer]
-    assert await books.rows("SELECT FROM payment_methods") == []
+    assert await books.rows("SELECT FROM payment_methods WHERE user_id = %s", user) == []
 
 
 async def test_a_customer_has_fifty_cards_at_most(shop: httpx.AsyncClient) -> None:
@@ -142,7 +151,8 @@ async def test_a_deposit_fills_the_wallet_and_balances_the_ledger(
     assert entry["id"] == made.json()["deposit_id"]
     assert (entry["kind"], entry["amount"], entry["order_id"]) == ("deposit", CENTS["amount"], None)
     assert await books.rows(
-        "SELECT account, kind, amount_minor, currency FROM ledger_entries ORDER BY id"
+        "SELECT account, kind, amount_minor, currency FROM ledger_entries WHERE transaction_id = %s ORDER BY id",
+        entry["id"],
     ) == [
         ("deposits", "deposit", -2_500, "EUR"),
         (f"wallet:{user}", "deposit", 2_500, "EUR"),
@@ -150,7 +160,8 @@ async def test_a_deposit_fills_the_wallet_and_balances_the_ledger(
 
 
 async def test_a_deposit_is_made_once_per_key(shop: httpx.AsyncClient, books: Database) -> None:
-    user = bearer("customer")
+    owner = a_user_id()
+    user = bearer("customer", user_id=owner)
     first = await shop.post("/wallet/deposits", json=CENTS, headers={**user, **key("a")})
     for same in ("a", '"a"'):
         again = await shop.post("/wallet/deposits", json=CENTS, headers={**user, **key(same)})
@@ -165,20 +176,22 @@ async def test_a_deposit_is_made_once_per_key(shop: httpx.AsyncClient, books: Da
         "/wallet/deposits", json=other, headers={**bearer("customer"), **key("a")}
     )
     assert somebody_else.json()["balance"]["amount_minor"] == 1
-    assert await books.row("SELECT count(*), sum(amount_minor) FROM ledger_entries") == (6, 0)
+    booked = "SELECT count(*), sum(amount_minor) FROM ledger_entries WHERE account = %s"
+    assert await books.row(booked, wallet_account(owner)) == (2, 2_501)
 
 
 async def test_of_many_deposits_at_once_with_one_key_one_is_made(
     shop: httpx.AsyncClient, books: Database
 ) -> None:
-    user = {**bearer("customer"), **key("a")}
+    owner = a_user_id()
+    user = {**bearer("customer", user_id=owner), **key("a")}
     answers = await asyncio.gather(
         *(shop.post("/wallet/deposits", json=CENTS, headers=user) for _ in range(8))
     )
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 7
-    assert await books.row("SELECT count(*), sum(balance_minor) FROM wallets") == (1, 2_500)
+    assert await books.row("SELECT balance_minor FROM wallets WHERE user_id = %s", owner) == (2_500,)
 
 
 async def test_many_deposits_at_once_all_count(shop: httpx.AsyncClient) -> None:
@@ -224,10 +237,11 @@ async def test_a_deposit_needs_a_valid_key(
 async def test_a_deposit_is_an_amount_in_euro_cents(
     shop: httpx.AsyncClient, books: Database, amount: dict[str, object]
 ) -> None:
-    headers = {**bearer("customer"), **key("a")}
+    user = a_user_id()
+    headers = {**bearer("customer", user_id=user), **key("a")}
     answer = await shop.post("/wallet/deposits", json={"amount": amount}, headers=headers)
     assert answer.status_code == 422
-    assert await books.rows("SELECT FROM ledger_entries") == []
+    assert await books.rows("SELECT FROM deposits WHERE user_id = %s", user) == []
 
 
 async def test_entries_come_in_pages_newest_first(shop: httpx.AsyncClient) -> None:

@@ -1,12 +1,14 @@
 """The card desk with the real provider, on a real database."""
 
 import asyncio
+import itertools
 from datetime import timedelta
 
 import pytest
 
 from libs.contracts.values import OrderId
-from payment import store
+from payment import card_http, store
+from payment.card_desk import LEASE_MARGIN, CardDesk
 from tests.payment.provider import Provider
 from tests.payment.till import Till, asking, pay, undo
 from tests.payment.till import till as another_till
@@ -270,6 +272,26 @@ async def test_what_a_killed_process_had_claimed_comes_up_again(till: Till, prov
     async with till.open():
         await till.expect(command.order_id, "PaymentCompleted", within=10)
     assert await captured(provider, command.order_id) == (1_999, 0)
+
+
+async def test_a_process_that_was_paused_since_its_claim_sends_nothing(
+    till: Till, provider: Provider
+) -> None:
+    leap = [LEASE_MARGIN.total_seconds()]
+    clock = itertools.accumulate(itertools.repeat(0.0), lambda now, _: now + leap[0])
+    till.desk = CardDesk(card_http.connect, clock=lambda: next(clock))
+    command = await till.by_card("tok_approve")
+    await till.send(asking(command))
+
+    async def held_back() -> bool:
+        (error,) = await till.database.row("SELECT last_error FROM payment_attempts")
+        return bool(error == "unknown: not sent: the claim was made too long ago")
+
+    async with till.open():
+        await eventually(held_back, what="a call held back")
+        assert str(command.order_id) not in await provider.charges()
+        leap[0] = 0.0
+        await till.expect(command.order_id, "PaymentCompleted", within=15)
 
 
 async def test_two_processes_share_the_work_and_call_once(till: Till, provider: Provider) -> None:
