@@ -1,8 +1,9 @@
 """All SQL of the orchestrator."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
 from libs.contracts.values import MessageId, OrderId, SagaId
 from libs.messaging.message import Message
 from libs.outbox.transaction import Result, Row, Transaction
-from libs.saga.inputs import Timeout
+from libs.saga.inputs import Gap, Timeout
 from libs.saga.instance import Status
 from libs.saga.memory import dump, restore
 from libs.saga.sagas import SagaType
@@ -23,6 +24,7 @@ from libs.service.runtime import Runtime
 from order_saga.domain import Book, Case, Desk, Due, JournalLine, Operate
 from order_saga.tables import saga_journal, sagas
 
+NEVER: Final[Mapping[int, Gap]] = MappingProxyType({})
 CLAIM: Final = 200
 """How many due sagas one transaction takes."""
 
@@ -71,11 +73,15 @@ DUE: Final = """
         SELECT partition, least(min(caught_up_at), clock_timestamp()) AS until FROM consumer_offsets
         WHERE topic = ANY(%s::text[]) GROUP BY partition HAVING count(caught_up_at) = %s
     )
-    SELECT sagas.id, business_key, step, attempt, deadline FROM sagas JOIN read USING (partition)
+    SELECT sagas.id, business_key, step, attempt, deadline, partition FROM sagas JOIN read USING (partition)
     WHERE deadline <= read.until
       AND (type, version) IN (SELECT * FROM unnest(%s::text[], %s::bigint[]))
       AND NOT sagas.id = ANY(%s::uuid[])
     ORDER BY deadline LIMIT %s FOR UPDATE OF sagas SKIP LOCKED
+"""
+READ_UNTIL: Final = """
+    SELECT partition, min(caught_up_at) FROM consumer_offsets
+    WHERE topic = ANY(%s::text[]) GROUP BY partition HAVING count(caught_up_at) = %s
 """
 NEXT_DEADLINE: Final = "SELECT min(deadline) FROM sagas WHERE deadline IS NOT NULL"
 VERSIONS_UNDER_WAY: Final = "SELECT DISTINCT type, version FROM sagas WHERE deadline IS NOT NULL"
@@ -241,21 +247,38 @@ def _line(line: JournalLine) -> tuple[object, ...]:
 
 
 async def claim_due(
-    book: Book, topics: Sequence[str], tx: Transaction, *, leave: Iterable[SagaId] = (), limit: int = CLAIM
+    book: Book,
+    topics: Sequence[str],
+    tx: Transaction,
+    *,
+    unwatched: Mapping[int, Gap] = NEVER,
+    leave: Iterable[SagaId] = (),
+    limit: int = CLAIM,
 ) -> list[Message[object]]:
     """Lock sagas whose deadline has been reached, earliest first, and say so to them.
 
     A deadline waits until every reply topic's partition of its saga was read up to that moment: an
-    answer that already lies in Kafka comes first. Sagas of other versions, sagas that another
-    process has in hand, and those in `leave` are left alone.
+    answer that already lies in Kafka comes first. `unwatched` is, by partition, when nobody read
+    at all. Sagas of other versions, sagas that another process has in hand, and those in `leave`
+    are left alone.
     """
     kinds = [kind for kind, _ in book.known.known]
     versions = [version for _, version in book.known.known]
     due = await tx.fetch(DUE, [list(topics), len(topics), kinds, versions, sorted(leave), limit])
     return [
-        Message(MessageId(uuid7()), order_id, Due(saga_id, Timeout(step, attempt, deadline)), tx.now)
-        for saga_id, order_id, step, attempt, deadline in due
+        Message(
+            MessageId(uuid7()),
+            order_id,
+            Due(saga_id, Timeout(step, attempt, deadline, unwatched.get(partition))),
+            tx.now,
+        )
+        for saga_id, order_id, step, attempt, deadline, partition in due
     ]
+
+
+async def read_until(topics: Sequence[str], tx: Transaction) -> dict[int, datetime]:
+    """Up to when every one of the topics was read, by partition; one never read to its end is left out."""
+    return dict(await tx.fetch(READ_UNTIL, [list(topics), len(topics)]))
 
 
 async def next_deadline(tx: Transaction) -> datetime | None:

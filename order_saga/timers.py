@@ -1,12 +1,15 @@
 """Fires deadlines: claims due sagas and runs them through the batch transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from libs.contracts.values import SagaId
 from libs.messaging.message import Message
 from libs.outbox.transaction import Transaction
+from libs.saga.inputs import Gap
 from libs.service.errors import DecideFailed
 from libs.service.runtime import Runtime
 from order_saga import store
@@ -16,6 +19,36 @@ LONGEST_WAIT_SECONDS: Final = 1.0
 PACE_SECONDS: Final = 0.2
 """Between two looks, however much is committed in between."""
 
+BLINK: Final = timedelta(seconds=5)
+"""Nobody watches a partition that was not read to its end for longer than this."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """When each partition's answers were last left unread, by this process or by any before it.
+
+    A stopped or hanging orchestrator, a backlog, a broker that is away: all of them show in how old
+    the moment is up to which a partition was read. That moment lies in the database, so a process
+    that starts sees the gap before it.
+    """
+
+    gaps: dict[int, Gap] = field(default_factory=dict)
+    _lagging: dict[int, datetime] = field(default_factory=dict)
+    _looked_at: datetime | None = None
+
+    def look(self, now: datetime, read_until: Mapping[int, datetime]) -> Mapping[int, Gap]:
+        """Take note of how far the answers are read; the last gap of each partition so far."""
+        looked_at, self._looked_at = self._looked_at or now, now
+        for partition, until in read_until.items():
+            # Whoever hung may have read the answers since, but nobody looked at the clock.
+            seen = min(until, looked_at)
+            if now - seen > BLINK:
+                start = self._lagging.setdefault(partition, seen)
+                self.gaps[partition] = Gap(start, now)
+            else:
+                self._lagging.pop(partition, None)
+        return self.gaps
+
 
 def timers(book: Book) -> Callable[[Runtime], Awaitable[None]]:
     """The worker that fires the deadlines of the sagas in the book."""
@@ -23,9 +56,12 @@ def timers(book: Book) -> Callable[[Runtime], Awaitable[None]]:
     async def work(runtime: Runtime) -> None:
         topics = [runtime.settings.topic_prefix + topic for topic in book.known.reply_topics]
         failing: set[SagaId] = set()
+        watch = Watch()
 
         async def due(tx: Transaction) -> Sequence[Message[object]]:
-            return await store.claim_due(book, topics, tx, leave=failing)
+            read_until = await store.read_until(topics, tx)
+            gaps = watch.look(tx.now, read_until)
+            return await store.claim_due(book, topics, tx, unwatched=gaps, leave=failing)
 
         while True:
             try:

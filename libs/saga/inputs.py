@@ -21,12 +21,25 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which nobody watched: no answer was read, and what was sent may not have left the outbox."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Timeout:
-    """A deadline was reached; it names the step, attempt and moment that it belongs to."""
+    """A deadline was reached; it names the step, attempt and moment that it belongs to.
+
+    `unwatched` is the last gap in which nobody watched; a step gets the part of it back that fell
+    into its time.
+    """
 
     step: str
     attempt: int
     deadline: datetime
+    unwatched: Gap | None = None
 
     @classmethod
     def of(cls, instance: Instance[object]) -> "Timeout | None":

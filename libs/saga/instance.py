@@ -42,6 +42,8 @@ class Flight:
     awaiting: MessageId | None
     due: datetime | None
     retry_at: datetime | None
+    credited: datetime | None = None
+    """Up to here, time in which nobody watched was given back already."""
 
     @property
     def wakes_at(self) -> datetime:

@@ -1,5 +1,6 @@
 """Decides what a saga does next; pure, and defined for every input in every state."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -13,6 +14,7 @@ from libs.saga.inputs import (
     Cancel,
     Compensate,
     Force,
+    Gap,
     Happened,
     Input,
     Outcome,
@@ -26,7 +28,7 @@ from libs.saga.instance import Data, Flight, Instance, Reason, Status
 from libs.saga.turn import Turn
 
 OVERDUE: Final = timedelta(seconds=10)
-"""A deadline met later than this was met by nobody: the step gets its time again, as an outage of
+"""A deadline met later than this was watched by nobody: the step gets its time again, as an outage of
 the orchestrator must not cancel anything (its command may still lie in the outbox)."""
 
 SAGA_TIMEOUT: Final = "saga_timeout"
@@ -263,16 +265,16 @@ def _timeout(turn: Turn[Data], timeout: Timeout) -> None:
         return
     for waiting in tuple(turn.flights):
         if turn.flight(waiting.step) is waiting and waiting.wakes_at <= timeout.deadline:
-            _wake(turn, turn.saga.steps[waiting.step], waiting, timeout.deadline)
+            _wake(turn, turn.saga.steps[waiting.step], waiting, timeout)
 
 
-def _wake(turn: Turn[Data], step: Step[Data], flight: Flight, deadline: datetime) -> None:
-    if flight.due is None or flight.due > deadline:
+def _wake(turn: Turn[Data], step: Step[Data], flight: Flight, timeout: Timeout) -> None:
+    if flight.due is None or flight.due > timeout.deadline:
         turn.resend(step, flight)
     elif step.role is Role.PAUSE and step.until is None:
         _succeeded(turn, step, flight, None)
-    elif step.gives_up and turn.now - flight.due > OVERDUE:
-        turn.give_time(step, flight)
+    elif step.gives_up and (again := _time_again(turn, step, flight, timeout.unwatched)) is not None:
+        turn.give_time(step, again)
     elif step.gives_up or (step.role is Role.PAUSE and not turn.committed):
         turn.land(flight)
         reason = _unanswered(step)
@@ -280,6 +282,20 @@ def _wake(turn: Turn[Data], step: Step[Data], flight: Flight, deadline: datetime
         _failed(turn, reason)
     else:
         turn.park(step, flight, f"{step.name} was not answered within {step.within}")
+
+
+def _time_again(turn: Turn[Data], step: Step[Data], flight: Flight, gap: Gap | None) -> Flight | None:
+    """The same flight with the time back in which nobody watched; None where there was none."""
+    if flight.due is None:
+        return None
+    if gap is not None:
+        since = max(gap.start, flight.due - step.within, flight.credited or gap.start)
+        lost = min(gap.end, flight.due) - since
+        if lost > timedelta(0):
+            return replace(flight, due=max(flight.due, gap.end) + lost, credited=gap.end)
+    if turn.now - flight.due > OVERDUE:
+        return replace(flight, due=turn.now + step.within, retry_at=None)
+    return None
 
 
 # Cancels and events

@@ -94,17 +94,12 @@ class Turn(Generic[Data]):
         retry_at = self._retry_at(step, attempt, attempt, sent, flight.due)
         self.fly(replace(flight, attempt=attempt, awaiting=sent, retry_at=retry_at))
 
-    def give_time(self, step: Step[Data], flight: Flight) -> None:
-        """Let a step's time run anew, because nobody watched it run out."""
-        due = self.now + step.within
-        self.write(
-            Kind.TIME_GIVEN,
-            step.name,
-            flight.attempt,
-            until=due.isoformat(),
-            why="its deadline passed while nobody watched",
-        )
-        self.fly(replace(flight, due=due, retry_at=None))
+    def give_time(self, step: Step[Data], again: Flight) -> None:
+        """Let a step's time run on, because nobody watched it run out."""
+        until = "" if again.due is None else again.due.isoformat()
+        why = "nobody watched for a part of its time"
+        self.write(Kind.TIME_GIVEN, step.name, again.attempt, until=until, why=why)
+        self.fly(again)
 
     def park(self, step: Step[Data], flight: Flight, cause: str) -> None:
         """Call a human; the command is still sent again, slower and slower."""

@@ -1,14 +1,15 @@
 """Tries the reducer's rules on a trip: parallel steps, pivot, awaited event, deadlines, cancels."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from libs.saga.decision import Kind
 from libs.saga.definition import Join, Retry, Saga, compensable, seconds
-from libs.saga.inputs import Repeated, Timeout
+from libs.saga.inputs import Gap, Repeated, Timeout
 from libs.saga.instance import Reason, Status
-from libs.saga.testing import Dialogue, given, given_cancelled
+from libs.saga.testing import BEGINNING, Dialogue, given, given_cancelled
 from tests.libs.saga.trips import (
     FLIGHT_BOOKED,
     FLIGHT_CANCELLED,
@@ -197,6 +198,39 @@ def test_a_deadline_that_nobody_watched_gives_the_step_its_time_again() -> None:
     saga.expect_status(Status.RUNNING).whatever_was_sent()
     saga.after(seconds(59)).expect_status(Status.RUNNING)
     saga.after(seconds(1)).expect(TellTraveller, CancelFlight).expect_status(Status.COMPENSATING)
+
+
+def watched_until(saga: Dialogue[Trip], *gap: int) -> Dialogue[Trip]:
+    """The next deadlines are met, with a gap of those seconds since the start in which nobody watched."""
+    while (due := Timeout.of(saga.instance)) is not None and due.step == "book_flight":
+        saga.now = max(saga.now, due.deadline)
+        start, end = (BEGINNING + seconds(second) for second in gap)
+        saga.hear(replace(due, unwatched=Gap(start, end)))
+        if saga.journal[-1].kind is not Kind.RESENT:
+            break
+    return saga
+
+
+@pytest.mark.parametrize(
+    ("gap", "again"),
+    [
+        ((20, 50), 90),  # half of its minute was unwatched: it gets that half again
+        ((10, 200), 250),  # it ran out in a long gap: what was left of it runs from the gap's end
+        ((-30, 5), 65),  # only what fell into its time counts
+    ],
+)
+def test_time_in_which_nobody_watched_is_given_back_once(gap: tuple[int, int], again: int) -> None:
+    saga = watched_until(started().when(HOTEL_BOOKED), *gap).expect_status(Status.RUNNING)
+    flight = saga.instance.flight("book_flight")
+    assert flight is not None
+    assert flight.due == BEGINNING + seconds(again)
+    assert saga.journal[-1].kind is Kind.TIME_GIVEN
+    watched_until(saga, *gap).expect_status(Status.COMPENSATING)
+
+
+@pytest.mark.parametrize("gap", [(-60, 0), (60, 61), (300, 400)])
+def test_a_gap_outside_a_steps_time_gives_nothing_back(gap: tuple[int, int]) -> None:
+    watched_until(started().when(HOTEL_BOOKED), *gap).expect_status(Status.COMPENSATING)
 
 
 def test_the_sagas_own_deadline_undoes_what_is_in_flight() -> None:

@@ -1,5 +1,6 @@
 """Any input in any state: no exception, no way back from an end, a deadline exactly while under way."""
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from libs.saga.inputs import (
     Cancel,
     Compensate,
     Force,
+    Gap,
     Happened,
     Input,
     Outcome,
@@ -49,8 +51,11 @@ ORDER_EVENTS = [*orders.DONE.values(), *orders.REFUSED.values()]
 CANCELLED = Reason("cancelled_by_customer", "No.")
 
 
+@dataclass(frozen=True)
 class TimesOut:
     """Stands for the timeout that the instance waits for, whatever that is by then."""
+
+    unwatched: Gap | None = None
 
 
 def inputs(saga: Saga[object], events: list[Event]) -> st.SearchStrategy[Input | TimesOut]:
@@ -62,19 +67,16 @@ def inputs(saga: Saga[object], events: list[Event]) -> st.SearchStrategy[Input |
         for event in events
         if step.command and isinstance(event, (step.command.done, step.refused or step.command.done))
     ]
+    moments = st.integers(0, 90).map(lambda second: BEGINNING + timedelta(seconds=second))
+    gaps = st.none() | st.builds(Gap, moments, moments)
     revisions = st.integers(0, 12)
     who = st.just("ann")
     why = st.just("why")
     return st.one_of(
         st.sampled_from(fitting),
-        st.just(TimesOut()),
+        st.builds(TimesOut, gaps),
         st.builds(Reply, steps, st.sampled_from(events), st.integers(0, 3)),
-        st.builds(
-            Timeout,
-            steps,
-            st.integers(0, 3),
-            st.integers(0, 90).map(lambda s: BEGINNING + timedelta(seconds=s)),
-        ),
+        st.builds(Timeout, steps, st.integers(0, 3), moments, gaps),
         st.just(Cancel(CANCELLED)),
         st.builds(Happened, st.sampled_from(events)),
         st.just(Repeated(MessageId(UUID(int=9)))),
@@ -136,6 +138,14 @@ def check(saga: Saga[object], before: Instance[object] | None, decision: Decisio
             assert saga.undoes[step.name] == after.armed[-1], "in reverse order"
 
 
+def meant(received: Input | TimesOut, instance: Instance[object]) -> Input | None:
+    """The input, or the timeout that it stands for."""
+    if not isinstance(received, TimesOut):
+        return received
+    due = Timeout.of(instance)
+    return due and replace(due, unwatched=received.unwatched)
+
+
 def run(
     saga: Saga[object], first: Decision[object], script: list[tuple[timedelta, Input | TimesOut]]
 ) -> None:
@@ -145,7 +155,7 @@ def run(
     completed = compensating = 0
     for passing, received in script:
         now += passing
-        happening = Timeout.of(instance) if isinstance(received, TimesOut) else received
+        happening = meant(received, instance)
         if happening is None:
             continue
         decision = on(saga, instance, happening, now)
