@@ -2,11 +2,11 @@
 
 import asyncio
 import gc
-import os
 import random
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import orjson
@@ -141,12 +141,9 @@ async def generate(plan: Plan) -> Outcome:
 
 
 def main() -> None:
-    """Read the plan from standard input and write the outcome to standard output."""
-    plan = PLAN.validate_json(sys.stdin.buffer.read())
-    outcome = uvloop.run(generate(plan))
-    os.set_blocking(sys.stdout.fileno(), True)  # the parent's event loop made its pipes non-blocking
-    sys.stdout.buffer.write(OUTCOME.dump_json(outcome))
-    sys.stdout.flush()
+    """Read the plan from the first file and write the outcome to the second."""
+    plan, outcome = map(Path, sys.argv[1:])
+    outcome.write_bytes(OUTCOME.dump_json(uvloop.run(generate(PLAN.validate_json(plan.read_bytes())))))
 
 
 if __name__ == "__main__":

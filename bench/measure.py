@@ -1,9 +1,10 @@
 """One measured load: the generator runs beside the stack, then counters, saga table and books are read."""
 
 import asyncio
-import os
 import sys
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -27,25 +28,30 @@ SLACK_SECONDS: Final = 120.0
 
 async def generate(plan: Plan) -> Outcome:
     """Run a load in a process of its own. Raises RuntimeError with its last words."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bench.load",
-        cwd=ROOT,
-        env=dict(os.environ),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(plan.warmup_seconds + plan.seconds + plan.drain_seconds + SLACK_SECONDS):
-            output, errors = await child.communicate(PLAN.dump_json(plan))
-    except TimeoutError:
-        child.kill()
-        raise RuntimeError("the load generator did not come to an end") from None
-    if child.returncode != 0:
-        raise RuntimeError(f"the load generator failed: {errors.decode(errors='replace')[-2_000:]}")
-    return OUTCOME.validate_json(output)
+    with tempfile.TemporaryDirectory() as folder:
+        asked, told = Path(folder) / "plan.json", Path(folder) / "outcome.json"
+        asked.write_bytes(PLAN.dump_json(plan))
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bench.load",
+            asked,
+            told,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(
+                plan.warmup_seconds + plan.seconds + plan.drain_seconds + SLACK_SECONDS
+            ):
+                _, errors = await child.communicate()
+        except TimeoutError:
+            child.kill()
+            raise RuntimeError("the load generator did not come to an end") from None
+        if child.returncode != 0:
+            raise RuntimeError(f"the load generator failed: {errors.decode(errors='replace')[-2_000:]}")
+        return OUTCOME.validate_json(told.read_bytes())
 
 
 class Meter:
