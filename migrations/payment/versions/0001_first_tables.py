@@ -74,7 +74,7 @@ CREATE TABLE payments (
         WHEN 'refunded' THEN refunded_at IS NOT NULL
         ELSE true END
     )
-) WITH (fillfactor = 80);
+);
 COMMENT ON COLUMN payments.method_id IS 'as it was asked for; it may be nobody''s';
 
 CREATE TABLE payment_attempts (
