@@ -12,7 +12,7 @@ RUN := .venv/.run
 DEV := .venv/.dev
 
 .PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
-	bench topics dead-letters redrive accept-offset rebuild audit .venv
+	bench compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,10 @@ run: $(RUN) ## run one service in this terminal, in the running stack (s=invento
 test: test-unit test-integration ## all tests; PostgreSQL and Kafka are started and stopped by themselves
 
 test-unit: $(DEV) ## the tests that need nothing
-	@$(PYTEST) -m "not integration and not journey and not faults"
+	@$(PYTEST) -m "not integration and not journey and not faults and not containers"
+
+test-containers: $(DEV) ## the platform of docker-compose.yml, and a broker and a server by testcontainers
+	@$(PYTEST) -m containers
 
 test-integration: $(DEV) ## the tests that need PostgreSQL and Kafka, and the journeys through the whole system
 	@$(PYTEST) -m "integration or journey"
@@ -70,14 +73,20 @@ format: $(DEV) ## mend what ruff can mend
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
+compose-env: ## write random passwords for docker-compose.yml into .env, once (PORT_OFFSET=100 moves its ports)
+	@deploy/compose/make_env.sh
+
+compose-stack: $(RUN) ## tell tools where the platform in containers is: .stack-compose/stack.json
+	@$(PYTHON) -m devstack.compose
+
 lock: $(DEV) ## resolve the dependencies of pyproject.toml anew
 	@devstack/lock.sh
 
 bench: $(DEV) ## measure (DURATION, SCENARIO)
 	@$(PYTHON) -m bench
 
-topics: $(RUN) ## the messages of one order in all topics, in order of time (o=<order id>)
-	@$(PYTHON) -m devstack in gateway libs.messaging order "$(o)"
+topics: $(RUN) ## the messages of an order in all topics, in order of time (o=<order id>, json=1 for headers and values)
+	@$(PYTHON) -m devstack.topics $(o) $(if $(json),--json)
 
 dead-letters: $(RUN) ## show a service's dead letters (s=inventory)
 	@$(PYTHON) -m devstack in "$(s)" libs.service dead-letters "$(s)"

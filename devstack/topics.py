@@ -10,6 +10,9 @@ from libs.messaging.__main__ import main as messaging
 
 def main(arguments: list[str]) -> int:
     """Look at KAFKA_BOOTSTRAP_SERVERS, else at the broker that stack.json names."""
+    if not arguments:
+        sys.stderr.write("Which order? For instance: make topics o=0199a1b2-…\n")
+        return 2
     layout = Layout.from_environ()
     servers = layout.external_kafka or read_json(layout.stack_file).get("kafka_bootstrap")
     if servers is None:
@@ -18,9 +21,6 @@ def main(arguments: list[str]) -> int:
             " KAFKA_BOOTSTRAP_SERVERS a broker.\n"
         )
         return 1
-    if not arguments:
-        sys.stderr.write("Which order? For instance: make topics o=0199a1b2-…\n")
-        return 2
     return messaging(["order", *arguments], {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": servers})
 
 

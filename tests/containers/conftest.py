@@ -1,0 +1,46 @@
+"""A platform of its own for the tests of this folder, under a project name, passwords and ports of its own."""
+
+import os
+import secrets
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bench.stack import ROOT
+from tests.conftest import SHORT_DEADLINES, free_offset
+from tests.support.compose import ComposeStack, engine_answers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies here, and pass it over where no engine answers."""
+    ours = [item for item in items if Path(__file__).parent in item.path.parents]
+    answers = bool(ours) and engine_answers()
+    for item in ours:
+        item.add_marker(pytest.mark.containers)
+        if not answers:
+            item.add_marker(pytest.mark.skip(reason="no container engine with compose answers"))
+
+
+@pytest.fixture(scope="session")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ComposeStack]:
+    """The platform, healthy; removed at the end with its data. The image stays."""
+    folder = tmp_path_factory.mktemp("compose")
+    env_file = folder / "env"
+    subprocess.run(
+        [ROOT / "deploy/compose/make_env.sh"],
+        env={**os.environ, "ENV_FILE": str(env_file), "PORT_OFFSET": str(free_offset())},
+        check=True,
+    )
+    own = {
+        "COMPOSE_ENV_FILES": str(env_file),
+        "COMPOSE_PROJECT_NAME": f"order-saga-test-{secrets.token_hex(3)}",
+        **SHORT_DEADLINES,
+    }
+    made = ComposeStack(folder, own)
+    try:
+        await made.up()
+        yield made
+    finally:
+        await made.clean()
