@@ -1,7 +1,6 @@
 """Databases and roles: made once, kept, closed to each other, and without DDL for the runtime role."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psycopg
 import pytest
