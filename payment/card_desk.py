@@ -109,6 +109,8 @@ class _Shift:
         self._answers: list[ProviderAnswered] = []
         self._answered = asyncio.Event()
         self._parked = 0
+        self._away = False
+        self._returns = 0
 
     async def claim_calls(self, group: asyncio.TaskGroup) -> None:
         """Claim what is due and start calling, as long as there is room; then wait for a reason to look again."""
@@ -128,11 +130,15 @@ class _Shift:
     async def _claim(self, group: asyncio.TaskGroup) -> float:
         """Start what can be started; gives the seconds after which there may be more."""
         before = self._clock()
+        returns = self._returns
         lease = timedelta(seconds=self._timeout) + LEASE_MARGIN
         async with self._runtime.database.transaction() as tx:
+            if returns:
+                await store.wake_unreached(tx)
             calls = await store.claim(tx, first=self._first.free, again=self._again.free, lease=lease)
             due_in = await store.seconds_until_due(tx)
             parked = await store.parked(tx)
+        self._returns -= returns
         self._report_parked(parked)
         send_until = before + LEASE_MARGIN.total_seconds() / 2
         for call in calls:
@@ -201,6 +207,16 @@ class _Shift:
             ProviderAnswered(call.order_id, call.ask, call.claimed_until, outcome, random.random())  # noqa: S311
         )
         self._answered.set()
+        self._watch(outcome)
+
+    def _watch(self, outcome: Outcome) -> None:
+        """Notice when the provider is back: what waits for that need not wait any longer."""
+        if not outcome.reached:
+            self._away = True
+        elif self._away and outcome.verdict != "unknown":
+            self._away = False
+            self._returns += 1
+            self._work.set()
 
     async def feed_answers(self) -> None:
         """Take all answers that are there through load, decide and save, in one transaction."""

@@ -78,6 +78,8 @@ class CardOverHttp:
                 response = await self._client.request(method, path, json=body)
         except TimeoutError:
             return Outcome("unknown", reason=f"no answer within {self._timeout:g} s")
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            return Outcome("unknown", reason=f"{type(error).__name__}: {error}", reached=False)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             return Outcome("unknown", reason=f"{type(error).__name__}: {error}")
         return _read(ask, response)

@@ -21,11 +21,15 @@ was asked may have happened.
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict, the provider's reference for the charge, and its reason for a no or what went wrong."""
+    """A verdict, the provider's reference for the charge, and its reason for a no or what went wrong.
+
+    `reached` is false when nobody was there to ask.
+    """
 
     verdict: Verdict
     reference: str | None = None
     reason: str | None = None
+    reached: bool = True
 
 
 class CardProvider(Protocol):

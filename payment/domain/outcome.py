@@ -19,6 +19,7 @@ FIRST_DELAY: Final = timedelta(milliseconds=250)
 MAX_DELAY_OF_CHARGE: Final = timedelta(seconds=5)
 MAX_DELAY_OF_UNDO: Final = timedelta(minutes=5)
 MAX_REASON_LENGTH: Final = 200
+UNREACHED: Final = "unreached"
 TOO_LATE: Final = "parked: the provider knows no charge, and it is too late to send one under this key"
 
 
@@ -159,6 +160,8 @@ def _reference(payment: Payment, outcome: Outcome) -> str | None:
 
 
 def _error(outcome: Outcome) -> str | None:
+    if not outcome.reached:
+        return f"{UNREACHED}: {_printable(outcome.reason or '')}"
     if outcome.verdict in {"unknown", "denied"}:
         return f"{outcome.verdict}: {_printable(outcome.reason or '')}"
     return None

@@ -1,6 +1,6 @@
 """All SQL of the payment service."""
 
-from payment.store.attempts import Call, claim, parked, seconds_until_due
+from payment.store.attempts import Call, claim, parked, seconds_until_due, wake_unreached
 from payment.store.books import load, save
 from payment.store.customers import (
     Deposited,
@@ -31,5 +31,6 @@ __all__ = [
     "remove_method",
     "save",
     "seconds_until_due",
+    "wake_unreached",
     "wallet",
 ]

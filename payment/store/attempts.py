@@ -6,7 +6,7 @@ from typing import Final
 
 from libs.contracts.values import Money, OrderId
 from libs.outbox.transaction import Transaction
-from payment.domain.outcome import CHARGE_WITHIN
+from payment.domain.outcome import CHARGE_WITHIN, UNREACHED
 from payment.provider import Ask
 
 CLAIM: Final = """
@@ -28,6 +28,11 @@ CLAIM: Final = """
     WHERE mine.order_id = due.order_id
     RETURNING mine.order_id, mine.kind, mine.claimed_until, payments.amount_minor, payments.currency,
               mine.token, mine.attempts = 1
+"""
+WAKE: Final = """
+    UPDATE payment_attempts SET next_at = statement_timestamp()
+    WHERE state = 'due' AND claimed_until IS NULL AND next_at > statement_timestamp()
+          AND starts_with(last_error, %s::text)
 """
 NEXT: Final = """
     SELECT extract(epoch FROM min(next_at) - statement_timestamp())::float8
@@ -63,6 +68,11 @@ async def claim(tx: Transaction, *, first: int, again: int, lease: timedelta) ->
         for taken in taking
         for order_id, kind, until, minor, currency, token, is_first in await taken.rows()
     ]
+
+
+async def wake_unreached(tx: Transaction) -> None:
+    """Make due what waits only because the provider was away."""
+    await tx.queue(WAKE, [UNREACHED])
 
 
 async def seconds_until_due(tx: Transaction) -> float | None:

@@ -236,6 +236,29 @@ async def test_a_provider_that_is_away_is_waited_for(till: Till, provider: Provi
     assert await captured(provider, command.order_id) == (1_999, 0)
 
 
+async def test_a_provider_that_is_back_finds_all_that_waited_for_it(till: Till, provider: Provider) -> None:
+    waiting, other = await till.by_card("tok_approve"), await till.by_card("tok_approve")
+    await provider.stop()
+    async with till.open():
+        try:
+            await till.send(asking(waiting))
+            await eventually(lambda: _unreached(till), what="nobody there")
+            await till.database.rows("UPDATE payment_attempts SET next_at = now() + interval '5 minutes'")
+        finally:
+            await provider.start()
+        await till.send(asking(other))
+        await till.expect(other.order_id, "PaymentCompleted")
+        await till.expect(waiting.order_id, "PaymentCompleted", within=5)
+
+
+async def _unreached(till: Till) -> bool:
+    return bool(
+        await till.database.rows(
+            "SELECT FROM payment_attempts WHERE starts_with(last_error, 'unreached:') AND claimed_until IS NULL"
+        )
+    )
+
+
 async def _answers(provider: Provider) -> bool:
     try:
         await provider.charges()

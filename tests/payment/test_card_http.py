@@ -131,4 +131,4 @@ async def test_a_provider_that_is_away_tells_nothing() -> None:
     async def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    assert await ask("query", handler) == Outcome("unknown", reason="ConnectError: refused")
+    assert await ask("query", handler) == Outcome("unknown", reason="ConnectError: refused", reached=False)
