@@ -40,6 +40,10 @@ def main() -> int:
 
 
 def _act(action: str, service: str, command: Sequence[str]) -> int:
+    if sys.platform != "linux":
+        raise StackError(
+            "The embedded stack needs Linux; elsewhere `docker compose up` brings the same platform."
+        )
     layout = Layout.from_environ()
     if service not in ("", *SERVICE_PORTS):
         raise StackError(f"There is no service {service}: {', '.join(SERVICE_PORTS)}.")

@@ -22,7 +22,7 @@ from devstack.preparation import (
 )
 from devstack.processes import ProcessId
 from devstack.readiness import http_ok, port_is_free
-from devstack.records import Processes, Secrets, as_started, only_one, write_private
+from devstack.records import Processes, Secrets, as_started, only_one, read_json, write_private
 from devstack.units import CARD_PROVIDER, Plan, Unit, plan
 from migrations.provision import access
 
@@ -38,6 +38,7 @@ async def up(layout: Layout) -> None:
         registry, secrets = Processes(layout.folder), Secrets(layout.folder)
         wanted = plan(layout, secrets)
         alive = registry.alive()
+        _require_same_ports(layout, alive)
         dead = [unit for unit in wanted.units if unit.name not in alive]
         _require_free_ports(dead)
         await require_external_servers(layout)
@@ -199,6 +200,12 @@ async def _state(unit: Unit, process: ProcessId | None) -> str:
     if unit.name == "postgres" or unit.name.startswith("kafka"):
         return "running"
     return "ready" if await http_ok(unit.ports[0], "/readyz") else "not ready"
+
+
+def _require_same_ports(layout: Layout, alive: Collection[str]) -> None:
+    told = read_json(layout.stack_file).get("gateway_url", layout.service_url("gateway"))
+    if alive and told != layout.service_url("gateway"):
+        raise StackError(f"The stack in {layout.folder} runs on other ports ({told}): `make down` first.")
 
 
 def _require_free_ports(units: Iterable[Unit]) -> None:

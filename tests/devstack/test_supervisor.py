@@ -224,6 +224,12 @@ def test_another_stacks_port_is_named_too(stack: Stack, tmp_path: Path) -> None:
     assert str(stack.offset + 8081) in refused.stderr
 
 
+def test_a_running_stack_is_not_moved_to_other_ports(stack: Stack) -> None:
+    refused = stack.run("up", STACK_PORT_OFFSET=str(stack.offset + 1))
+    assert refused.returncode == 1
+    assert "other ports" in refused.stderr
+
+
 def test_one_service_runs_in_the_foreground_of_the_stack(stack: Stack) -> None:
     background = stack.processes["product"]
     foreground = subprocess.Popen(
