@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ import psycopg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from bench.http import Client, ConnectionLostError
 from bench.stack import StackInfo
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -19,13 +20,15 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One reading; CPU in seconds, memory and bytes in bytes."""
+    """One reading; CPU in seconds, memory and bytes in bytes; records and batches as services count them."""
 
     cpu: Mapping[str, float]
     memory: Mapping[str, int]
     transactions: Mapping[str, int]
     wal_bytes: int
     kafka_bytes: int
+    records: Mapping[str, float] = field(default_factory=dict)
+    batches: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,15 @@ async def read(info: StackInfo) -> Counters:
         children[stat.parent].append(pid)
     trees = {name: list(_tree(pid, table, children)) for name, pid in info.pids.items()}
     transactions, wal_bytes = await _postgres(info.postgres_admin)
+    metrics = {name: await _metrics(url) for name, url in info.service_urls.items()}
     return Counters(
         cpu={name: _cpu(tree, table) for name, tree in trees.items()},
         memory={name: _memory(tree, table) for name, tree in trees.items()},
         transactions=transactions,
         wal_bytes=wal_bytes,
         kafka_bytes=await _kafka_bytes(info.kafka_bootstrap),
+        records={name: found.get("batch_records_sum", 0.0) for name, found in metrics.items()},
+        batches={name: found.get("batch_records_count", 0.0) for name, found in metrics.items()},
     )
 
 
@@ -65,6 +71,8 @@ def used(before: Counters, after: Counters) -> Counters:
         },
         wal_bytes=after.wal_bytes - before.wal_bytes,
         kafka_bytes=after.kafka_bytes - before.kafka_bytes,
+        records={name: _since(before.records.get(name, 0), n) for name, n in after.records.items()},
+        batches={name: _since(before.batches.get(name, 0), n) for name, n in after.batches.items()},
     )
 
 
@@ -127,6 +135,19 @@ async def _postgres(admin_dsn: str) -> tuple[dict[str, int], int]:
         cursor = await session.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")
         row = await cursor.fetchone()
         return transactions, int(row[0]) if row else 0
+
+
+async def _metrics(url: str) -> dict[str, float]:
+    """A service's figures without labels; none where it does not answer."""
+    client = Client(url)
+    try:
+        text = (await client.request("GET", "/metrics")).body.decode()
+    except (OSError, ConnectionLostError, TimeoutError):
+        return {}
+    finally:
+        client.close()
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {line[0]: float(line[1]) for line in lines if len(line) == 2 and "{" not in line[0]}  # noqa: PLR2004
 
 
 async def _kafka_bytes(bootstrap: str) -> int:

@@ -3,8 +3,10 @@
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from bench import counters
 from bench.counters import Counters
 from bench.plan import OUTCOME, PLAN, Outcome, Plan
 from bench.result import Ended, Result, boiled_down
-from bench.stack import ROOT, Stack
+from bench.stack import ROOT, Stack, StackInfo
 from tests.faults.auditor import Books, audit, opened
 from tests.faults.quiet import quiet
 
@@ -24,6 +26,7 @@ ENDS: Final = b"""
 """
 QUIET_SECONDS: Final = 600.0
 SLACK_SECONDS: Final = 120.0
+NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 async def generate(plan: Plan) -> Outcome:
@@ -55,32 +58,43 @@ async def generate(plan: Plan) -> Outcome:
 
 
 class Meter:
-    """Reads the counters and the books before a load, and again when all is quiet after it."""
+    """Reads the counters and the books before a load, and again when all is quiet after it.
 
-    def __init__(self, stack: Stack, counted: Counters, before: Books) -> None:
+    `beside` are processes that belong to the platform and are not in stack.json, by name.
+    """
+
+    def __init__(self, stack: Stack, beside: Mapping[str, int], counted: Counters, before: Books) -> None:
         self._stack = stack
+        self._beside = beside
         self._counted = counted
         self._before = before
 
     @classmethod
-    async def started(cls, stack: Stack) -> "Meter":
+    async def started(cls, stack: Stack, beside: Mapping[str, int] = NOBODY) -> "Meter":
         """Read both now."""
         info = stack.info
-        return cls(stack, await counters.read(info), await opened(info.postgres_admin))
+        counted = await counters.read(_with(info, beside))
+        return cls(stack, beside, counted, await opened(info.postgres_admin))
 
     async def result(self, scenario: str, load: str, outcome: Outcome) -> Result:
         """Wait until no order is under way, and boil everything down."""
         info = self._stack.info
         await quiet(info.postgres_admin, info.kafka_bootstrap, within=QUIET_SECONDS)
-        used = counters.used(self._counted, await counters.read(info))
+        used = counters.used(self._counted, await counters.read(_with(info, self._beside)))
         ends = await ends_of(self._stack, [p.order_id for p in outcome.orders if p.order_id is not None])
         violations = await audit(info.postgres_admin, self._before, bootstrap=info.kafka_bootstrap)
         return boiled_down(scenario, load, outcome, ends, used, [str(each) for each in violations])
 
 
-async def measured(scenario: str, load: str, stack: Stack, plan: Plan) -> Result:
+def _with(info: StackInfo, beside: Mapping[str, int]) -> StackInfo:
+    return replace(info, pids={**info.pids, **beside})
+
+
+async def measured(
+    scenario: str, load: str, stack: Stack, plan: Plan, beside: Mapping[str, int] = NOBODY
+) -> Result:
     """One load from its first order to quiet, with its costs and its books."""
-    meter = await Meter.started(stack)
+    meter = await Meter.started(stack, beside)
     return await meter.result(scenario, load, await generate(plan))
 
 

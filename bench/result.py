@@ -73,6 +73,7 @@ class Result:
     transactions_per_saga: float
     wal_bytes_per_saga: float
     kafka_bytes_per_saga: float
+    records_per_batch: Mapping[str, float]
     generator_worst_lag_ms: float
     histogram: Mapping[str, int]
     sagas_by_second: Sequence[int] = ()
@@ -125,6 +126,11 @@ def boiled_down(
         transactions_per_saga=round(sum(used.transactions.values()) / sagas, 3),
         wal_bytes_per_saga=round(used.wal_bytes / sagas, 1),
         kafka_bytes_per_saga=round(used.kafka_bytes / sagas, 1),
+        records_per_batch={
+            name: round(used.records[name] / batches, 1)
+            for name, batches in sorted(used.batches.items())
+            if batches
+        },
         generator_worst_lag_ms=round(outcome.worst_lag_ms, 1),
         histogram=histogram(latencies),
         sagas_by_second=by_second(ends, outcome),

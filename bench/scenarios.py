@@ -14,6 +14,7 @@ from bench.plan import Plan
 from bench.result import Result
 from bench.shop import Shop, buyers
 from bench.stack import Stack, gone
+from bench.twins import twins
 from tests.faults.quiet import quiet
 
 IN_FLIGHT: Final = (64, 200, 1_000)
@@ -143,6 +144,14 @@ async def recovery(bench: Bench) -> AsyncIterator[Result]:
     yield replace(result, notes=notes)
 
 
+async def scaled(bench: Bench) -> AsyncIterator[Result]:
+    """Two processes of the orchestrator and of the inventory share the partitions."""
+    async with twins(bench.stack, ("order_saga", "inventory")) as beside:
+        plan = replace(await bench.plan(), in_flight=200)
+        result = await measured("scaled", "200", bench.stack, plan, beside)
+    yield replace(result, load="200, two order_saga, two inventory")
+
+
 async def _closed(bench: Bench, scenario: str, in_flight: int) -> Result:
     plan = replace(await bench.plan(), in_flight=in_flight)
     return await measured(scenario, str(in_flight), bench.stack, plan)
@@ -156,6 +165,7 @@ SCENARIOS: Final[Mapping[str, Callable[[Bench], AsyncIterator[Result]]]] = Mappi
         "baseline": baseline,
         "backlog": backlog,
         "recovery": recovery,
+        "scaled": scaled,
         "growth": growth,
     }
 )
