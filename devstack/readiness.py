@@ -23,12 +23,14 @@ async def until_ready(
         async with asyncio.timeout(within):
             while not await ask():
                 if process is not None and not process.alive:
-                    msg = f"{name} ended while it was starting; the end of {log}:\n{tail(log)}"
-                    raise ProcessDiedError(msg)
+                    raise ProcessDiedError(
+                        f"{name} ended while it was starting; the end of {log}:\n{tail(log)}"
+                    )
                 await asyncio.sleep(_BETWEEN_QUESTIONS)
     except TimeoutError:
-        msg = f"{name} was not ready within {within:.0f} s; the end of {log}:\n{tail(log)}"
-        raise NotReadyError(msg) from None
+        raise NotReadyError(
+            f"{name} was not ready within {within:.0f} s; the end of {log}:\n{tail(log)}"
+        ) from None
 
 
 def tail(log: Path) -> str:

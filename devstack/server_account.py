@@ -80,12 +80,11 @@ def _make_account() -> None:
     except FileNotFoundError:
         made = None
     if made is None or made.returncode not in (0, already_there):
-        msg = (
+        raise StackError(
             f"PostgreSQL will not run as root and the system user {_ACCOUNT} could not be made"
             f"{'' if made is None else ' (' + made.stderr.strip() + ')'}:"
             " run as an ordinary user, or name a server by POSTGRES_URL."
         )
-        raise StackError(msg)
 
 
 def _may_enter(account: Account, folder: Path) -> bool:

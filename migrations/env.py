@@ -19,16 +19,16 @@ def _dsn() -> str:
         given or context.get_x_argument(as_dictionary=True).get("dsn") or os.environ.get("DATABASE_OWNER_URL")
     )
     if not dsn:
-        message = f"Which database? Set DATABASE_OWNER_URL, or call `alembic -n {_SERVICE} -x dsn=postgresql://… …`."
-        raise SystemExit(message)
+        raise SystemExit(
+            f"Which database? Set DATABASE_OWNER_URL, or call `alembic -n {_SERVICE} -x dsn=postgresql://… …`."
+        )
     return str(dsn)
 
 
 def _metadata() -> MetaData:
     metadata = importlib.import_module(f"{_SERVICE}.tables").metadata
     if not isinstance(metadata, MetaData):
-        message = f"{_SERVICE}.tables.metadata is not a MetaData"
-        raise TypeError(message)
+        raise TypeError(f"{_SERVICE}.tables.metadata is not a MetaData")
     return metadata
 
 

@@ -84,8 +84,7 @@ async def provision(
 async def drop(admin_dsn: str, *, prefix: str, services: Sequence[str] = SERVICES) -> None:
     """Remove the databases and roles of a prefix, sessions included; what is not there is passed over."""
     if not prefix:
-        message = "databases without a prefix are not dropped from here"
-        raise ValueError(message)
+        raise ValueError("databases without a prefix are not dropped from here")
     async with _session(admin_dsn) as admin:
         for service in services:
             each = access(admin_dsn, service, lambda _role: "unused", prefix)
