@@ -136,18 +136,17 @@ class _Shift:
             if returns:
                 await store.wake_unreached(tx)
             calls = await store.claim(tx, first=self._first.free, again=self._again.free, lease=lease)
-            due_in = await store.seconds_until_due(tx)
-            parked = await store.parked(tx)
+            outlook = await store.outlook(tx)
         self._returns -= returns
-        self._report_parked(parked)
+        self._report_parked(outlook.parked)
         send_until = before + LEASE_MARGIN.total_seconds() / 2
         for call in calls:
             lane = self._first if call.first else self._again
             lane.calls.add(call)
             group.create_task(self._call(call, lane, send_until))
-        if due_in is None:
+        if outlook.due_in is None:
             return LOOK_AROUND_SECONDS
-        return min(max(due_in, SOON_SECONDS), LOOK_AROUND_SECONDS)
+        return min(max(outlook.due_in, SOON_SECONDS), LOOK_AROUND_SECONDS)
 
     def _report_parked(self, parked: int) -> None:
         self._meters.parked.set(parked)

@@ -1,6 +1,6 @@
 """The payment service's settings."""
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from libs.service.runtime import Runtime
 from libs.service.settings import Settings
@@ -10,8 +10,9 @@ class PaymentSettings(Settings):
     """How the card provider is talked to; a call that takes longer has an unknown outcome."""
 
     card_timeout_seconds: PositiveFloat = 5.0
-    card_calls: PositiveInt = 128
-    """Calls at once, half of them kept for what is asked for the first time."""
+    card_calls: int = Field(
+        128, ge=2, description="calls at once, half of them kept for what is asked for the first time"
+    )
 
 
 def of(runtime: Runtime) -> PaymentSettings:

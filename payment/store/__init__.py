@@ -1,6 +1,6 @@
 """All SQL of the payment service."""
 
-from payment.store.attempts import Call, claim, parked, seconds_until_due, wake_unreached
+from payment.store.attempts import Call, Outlook, claim, outlook, wake_unreached
 from payment.store.books import load, save
 from payment.store.customers import (
     Deposited,
@@ -20,6 +20,7 @@ __all__ = [
     "Deposited",
     "Entry",
     "Method",
+    "Outlook",
     "add_card",
     "claim",
     "deposit",
@@ -27,10 +28,9 @@ __all__ = [
     "load",
     "methods",
     "open_wallet",
-    "parked",
+    "outlook",
     "remove_method",
     "save",
-    "seconds_until_due",
     "wake_unreached",
     "wallet",
 ]

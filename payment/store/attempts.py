@@ -34,11 +34,19 @@ WAKE: Final = """
     WHERE state = 'due' AND claimed_until IS NULL AND next_at > statement_timestamp()
           AND starts_with(last_error, %s::text)
 """
-NEXT: Final = """
-    SELECT extract(epoch FROM min(next_at) - statement_timestamp())::float8
-    FROM payment_attempts WHERE state = 'due'
+OUTLOOK: Final = """
+    SELECT (SELECT extract(epoch FROM min(next_at) - statement_timestamp())::float8
+            FROM payment_attempts WHERE state = 'due'),
+           (SELECT count(*) FROM payment_attempts WHERE state = 'parked')
 """
-PARKED: Final = "SELECT count(*) FROM payment_attempts WHERE state = 'parked'"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Seconds until something is due or a claim runs out, negative when overdue; how many wait for a human."""
+
+    due_in: float | None
+    parked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +83,7 @@ async def wake_unreached(tx: Transaction) -> None:
     await tx.queue(WAKE, [UNREACHED])
 
 
-async def seconds_until_due(tx: Transaction) -> float | None:
-    """How long until something is due, or a claim runs out; negative when overdue, None when nothing is."""
-    rows = await tx.fetch(NEXT)
-    seconds: float | None = rows[0][0]
-    return seconds
-
-
-async def parked(tx: Transaction) -> int:
-    """How many attempts wait for a human."""
-    rows = await tx.fetch(PARKED)
-    count: int = rows[0][0]
-    return count
+async def outlook(tx: Transaction) -> Outlook:
+    """What is still to come; `due_in` is None when nothing is."""
+    ((due_in, parked),) = await tx.fetch(OUTLOOK)
+    return Outlook(due_in, parked)

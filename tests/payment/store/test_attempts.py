@@ -10,7 +10,7 @@ from libs.contracts.values import OrderId, PaymentMethodId
 from libs.outbox.transaction import Transaction
 from payment import store
 from payment.app import service
-from payment.store import Call
+from payment.store import Call, Outlook
 from tests.payment.till import pay
 from tests.support.builders import a_message_id, a_user_id
 from tests.support.databases import Database
@@ -99,13 +99,12 @@ async def test_only_what_is_due_is_claimed(books: Database, state: str) -> None:
     )
     assert await claim(books) == []
     async with a_transaction(books.runtime_dsn) as tx:
-        assert await store.seconds_until_due(tx) is None
-        assert await store.parked(tx) == (1 if state == "parked" else 0)
+        assert await store.outlook(tx) == Outlook(None, parked=1 if state == "parked" else 0)
 
 
 async def test_it_is_known_how_long_there_is_nothing_to_do(books: Database) -> None:
     async def seconds(tx: Transaction) -> float:
-        found = await store.seconds_until_due(tx)
+        found = (await store.outlook(tx)).due_in
         assert found is not None
         return found
 
