@@ -144,7 +144,7 @@ class EmbeddedKafka:
             "share.coordinator.state.topic.min.isr": str(in_sync),
             "group.initial.rebalance.delay.ms": "0",
             # A killed broker is let in again once its old session has ended; alone it has nobody to fail over to.
-            "broker.session.timeout.ms": "9000" if len(self._nodes) > 1 else "3000",
+            "broker.session.timeout.ms": "9000" if len(self._nodes) > 1 else "6000",
             "broker.heartbeat.interval.ms": "500",
             "num.network.threads": "2",
             "num.io.threads": "4",
