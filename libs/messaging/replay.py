@@ -46,8 +46,12 @@ class Replay:
             max_partition_fetch_bytes=2 * 1_048_576,
             retry_backoff_ms=100,
         )
-        with _unavailable():
-            await self._consumer.start()
+        try:
+            with _unavailable():
+                await self._consumer.start()
+        except BrokerUnavailable:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Let go of the connection."""

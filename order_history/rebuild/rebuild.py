@@ -82,8 +82,8 @@ class Rebuild:
             )
             await shadow.act_as_owner(session)
             filling = Filling(session, self._prefix)
-            stack.push_async_callback(self._replay.stop)
             await self._replay.start()
+            stack.push_async_callback(self._replay.stop)
             await self._catch_up(live, filling)
             await shadow.analyze(live)
             differences, held = await self._finish(live, filling, swap=swap, accept_losses=accept_losses)
@@ -98,15 +98,13 @@ class Rebuild:
 
     async def _catch_up(self, live: AsyncConnection[Row], filling: Filling) -> None:
         """Read until the shadow is nearly where the live tables are by then."""
-        reached: Mapping[TopicPartition, int] = {}
+        targets = await self._targets(live)
         while True:
-            targets = await self._targets(live)
-            behind = sum(offset - reached.get(place, 0) for place, offset in targets.items())
-            if reached and behind <= NEAR:
-                return
             self._progress.expect(sum(targets.values()))
             await self._read(filling, targets)
-            reached = targets
+            reached, targets = targets, await self._targets(live)
+            if sum(offset - reached.get(place, 0) for place, offset in targets.items()) <= NEAR:
+                return
 
     async def _targets(self, live: AsyncConnection[Row]) -> dict[TopicPartition, int]:
         """Where the live tables are in each partition, which must be a place that the topic has."""
