@@ -1,7 +1,8 @@
 """Fires deadlines: claims due sagas and runs them through the batch transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,6 +19,9 @@ from order_saga.domain import Book, Due
 LONGEST_WAIT_SECONDS: Final = 1.0
 PACE_SECONDS: Final = 0.2
 """Between two looks, however much is committed in between."""
+
+LEFT_SECONDS: Final = 60.0
+"""How long a saga is left alone that could not take its timeout."""
 
 BLINK: Final = timedelta(seconds=5)
 """Nobody watches a partition that was not read to its end for longer than this."""
@@ -50,17 +54,19 @@ class Watch:
         return self.gaps
 
 
-def timers(book: Book) -> Callable[[Runtime], Awaitable[None]]:
+def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
     """The worker that fires the deadlines of the sagas in the book."""
 
     async def work(runtime: Runtime) -> None:
         topics = [runtime.settings.topic_prefix + topic for topic in book.known.reply_topics]
-        failing: set[SagaId] = set()
+        failing: dict[SagaId, float] = {}
         watch = Watch()
 
         async def due(tx: Transaction) -> Sequence[Message[object]]:
             read_until = await store.read_until(topics, tx)
             gaps = watch.look(tx.now, read_until)
+            for saga_id in [each for each, until in failing.items() if until < time.monotonic()]:
+                del failing[saga_id]
             return await store.claim_due(book, topics, tx, unwatched=gaps, leave=failing)
 
         while True:
@@ -72,15 +78,14 @@ def timers(book: Book) -> Callable[[Runtime], Awaitable[None]]:
                 continue
             if fired < store.CLAIM:
                 await _rest(runtime)
-                failing.clear()
 
     return work
 
 
-def _leave(failing: set[SagaId], failed: DecideFailed, runtime: Runtime) -> None:
+def _leave(failing: dict[SagaId, float], failed: DecideFailed, runtime: Runtime) -> None:
     match failed.message.body:
         case Due(saga_id=saga_id):
-            failing.add(saga_id)
+            failing[saga_id] = time.monotonic() + LEFT_SECONDS
             runtime.log.error("saga.timer_failed", saga_id=str(saga_id), exc_info=failed.cause)
         case _:
             raise failed

@@ -1,10 +1,14 @@
 """Tries the orchestrator as a process, on real topics and a real database; the test is its participants."""
 
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
+import httpx
 import pytest
 
+from libs.contracts.order import OrderCreateFailed
 from libs.contracts.order_saga import SagaCancelOrder
+from libs.contracts.values import OrderId
 from order_saga.create_order import create_order
 from tests.order_saga.answers import answer_to, command_of, good_answers
 from tests.support.builders import a_correlation, a_record, an_order, an_order_id
@@ -114,6 +118,43 @@ async def test_a_cancel_that_meets_no_saga_cancels_the_order_before_it_starts(
     kinds = {row[0] for row in await held.rows("SELECT kind FROM saga_journal")}
     assert "repeated" in kinds
     assert await topics.read(topic_of("reserve_inventory")) == []
+
+
+async def test_starts_wait_in_their_topic_while_as_many_run_as_may(
+    database: Databases, service: Services, topics: Topics
+) -> None:
+    held = await database("order_saga")
+    process = await service("order_saga", held, MAX_RUNNING_SAGAS="2")
+    orders = {order.order_id: order for order in (an_order() for _ in range(5))}
+    await topics.publish(*(a_record(order) for order in orders.values()))
+    answered: set[str] = set()
+    for number in range(5):
+        commands = await topics.expect(topic_of("open_order"), min(number + 2, 5))
+        (running,) = await held.row("SELECT count(*) FROM sagas WHERE deadline IS NOT NULL")
+        assert running <= 2
+        if number == 0:
+            await eventually(lambda: shows(process, 'sagas{status="running"} 2.0'))
+        fresh = next(
+            c for c in commands if c.header("saga_id") not in answered and c.header("attempt") == "1"
+        )
+        answered.add(str(fresh.header("saga_id")))
+        order = orders[OrderId(UUID(fresh.header("saga_id")))]
+        refusal = OrderCreateFailed(
+            order_id=order.order_id, user_id=order.user_id, reason_code="no_order", reason="No."
+        )
+        await topics.publish(answer_to(fresh, refusal))
+
+    async def all_ended() -> bool:
+        ended = await held.rows("SELECT 1 FROM sagas WHERE status = 'compensated'")
+        return len(ended) == 5
+
+    await eventually(all_ended, what="every order refused")
+
+
+async def shows(process: ServiceProcess, line: str) -> bool:
+    """Whether the service's metrics have this line."""
+    async with httpx.AsyncClient() as client:
+        return line in (await client.get(f"{process.url}/metrics")).text.splitlines()
 
 
 async def test_an_answer_to_no_saga_is_a_dead_letter_and_one_without_saga_is_skipped(

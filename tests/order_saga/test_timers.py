@@ -12,15 +12,17 @@ from libs.messaging.message import Message
 from libs.outbox.connection import connect, transaction
 from libs.outbox.transaction import Transaction
 from libs.service.batch import Batch
-from libs.service.host import new_message_id
+from libs.service.host import Host, new_message_id
 from order_saga import store
 from order_saga.app import service
 from order_saga.cancel_completed_order import cancel_completed_order
 from order_saga.create_order import create_order
 from order_saga.domain import Book, Desk, Due
+from order_saga.timers import Watch, timers
 from tests.order_saga.desks import BOOK, Office
 from tests.support.databases import Database
 from tests.support.store import a_transaction
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -149,6 +151,51 @@ async def test_what_is_due_is_fired_in_the_order_of_the_deadlines(orchestrator: 
         sooner.order.order_id,
         later.order.order_id,
     ]
+
+
+async def test_a_saga_that_cannot_take_its_timeout_keeps_no_other_from_its_own(
+    orchestrator: Orchestrator,
+) -> None:
+    broken, sound = Office(), Office()
+    await orchestrator.has(broken, due=timedelta(seconds=-9))
+    await orchestrator.has(sound)
+    await orchestrator.caught_up()
+    await orchestrator.database.rows(
+        "UPDATE sagas SET data = data #- '{data,payment_method_id}' WHERE id = %s RETURNING id",
+        broken.order.order_id,
+    )
+    host = Host(service, service.settings(database_url=orchestrator.database.runtime_dsn))
+    await host.runtime.database.open()
+    worker = asyncio.create_task(timers(BOOK)(host.runtime))
+    try:
+
+        async def fired() -> bool:
+            told = await orchestrator.database.rows("SELECT saga_id FROM saga_journal WHERE kind = 'resent'")
+            return told == [(sound.order.order_id,)]
+
+        await eventually(fired, what="the other saga's command sent again")
+    finally:
+        worker.cancel()
+        await asyncio.wait([worker])
+        await host.runtime.database.close()
+        await host.runtime.http.aclose()
+    assert worker.cancelled()
+
+
+async def test_the_gap_in_which_nobody_read_reaches_the_sagas_of_its_partition(
+    orchestrator: Orchestrator,
+) -> None:
+    await orchestrator.has(Office())
+    await orchestrator.caught_up(timedelta(seconds=-30))
+    async with a_transaction(orchestrator.database.runtime_dsn) as tx:
+        read_until = await store.read_until(TOPICS, tx)
+        gaps = Watch().look(tx.now, read_until)
+        assert gaps[0].end - gaps[0].start >= timedelta(seconds=30)
+    await orchestrator.caught_up()
+    async with a_transaction(orchestrator.database.runtime_dsn) as tx:
+        [message] = await store.claim_due(BOOK, TOPICS, tx, unwatched=gaps)
+    assert isinstance(message.body, Due)
+    assert message.body.timeout.unwatched == gaps[0]
 
 
 async def test_ten_thousand_due_sagas_are_worked_off_in_batches(orchestrator: Orchestrator) -> None:
