@@ -19,10 +19,11 @@ from gateway.api.bodies.catalogue import (
     Stock,
     StockChange,
 )
+from gateway.api.bodies.fields import MAX_NAME
 from gateway.api.gate import Caller, Gate
 from gateway.api.lists import page
 from gateway.api.queries import Nothing, Page
-from gateway.api.strict import Id, Json, StrictRoute, Text
+from gateway.api.strict import AS_TEXT, Id, Json, StrictRoute, trimmed
 from gateway.api.upstream import Call, Reply
 
 ProductPath = Annotated[Id, Path(description="the product's id")]
@@ -33,7 +34,10 @@ class Browsing(Page):
     """Which products."""
 
     category_id: Id | None = None
-    q: Annotated[Text, Field(max_length=200, description="part of a name")] | None = None
+    q: (
+        Annotated[str, Field(max_length=MAX_NAME, description="part of a name"), trimmed(MAX_NAME), AS_TEXT]
+        | None
+    ) = None
     sort: Literal["name", "-name", "price", "-price", "newest"] = "name"
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError, PydanticKnownError, from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,19 +40,34 @@ def _clean(value: str) -> str:
         raise PydanticCustomError("text_not_allowed", "{reason}", {"reason": str(error)}) from None
 
 
+def _within(text: str, longest: int) -> str:
+    if len(text) > longest:  # normalising can make a text longer
+        raise PydanticKnownError("string_too_long", {"max_length": longest})
+    return text
+
+
+def cleaned(longest: int) -> AfterValidator:
+    """In an Annotated str: NFC, without control or bidirectional control characters, and no longer than that then."""
+    return AfterValidator(lambda value: _within(_clean(value), longest))
+
+
+def trimmed(longest: int, *, blank: bool = True) -> AfterValidator:
+    """The same without blanks at its ends; with `blank=False` something must be left."""
+
+    def check(value: str) -> str:
+        text = _within(_clean(value), longest).strip()
+        if not text and not blank:
+            raise PydanticKnownError("string_too_short", {"min_length": 1})
+        return text
+
+    return AfterValidator(check)
+
+
 Id = Annotated[UUID, BeforeValidator(_canonical, json_schema_input_type=UUID), Field(strict=False)]
 """A UUID in text, in its canonical form only (RFC 9562, section 4)."""
 
-
-def _trimmed(value: str) -> str:
-    return _clean(value).strip()
-
-
-Secret = Annotated[str, AfterValidator(_clean)]
-"""Text in NFC without control or bidirectional control characters, blanks at its ends included."""
-
-Text = Annotated[str, AfterValidator(_trimmed), Field(json_schema_extra={"pattern": PATTERN})]
-"""The same without blanks at its ends."""
+AS_TEXT: Final = Field(json_schema_extra={"pattern": PATTERN})
+"""What `cleaned` asks for, as far as a schema can say it."""
 
 
 class Json(Response):

@@ -17,6 +17,6 @@ async def over(run_databases: Databases) -> AsyncIterator[Shops]:
 
 @pytest.fixture(scope="session")
 async def gate(over: Shops) -> AsyncIterator[Front]:
-    """A gateway as the dev profile has it."""
-    async with front(over) as made:
+    """A gateway as the dev profile has it; its tokens last for the run."""
+    async with front(over, access_token_seconds=7_200) as made:
         yield made

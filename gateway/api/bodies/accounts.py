@@ -1,14 +1,14 @@
 """Accounts, tokens and keys, as clients send and get them."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
 from gateway.api.bodies.fields import MAX_ADDRESS, Answer, Email, Locale, Name, Password, Phone, never_null
-from gateway.api.strict import StrictBody, Text
-from gateway.domain.passwords import MAX_LENGTH, MIN_LENGTH
+from gateway.api.strict import AS_TEXT, StrictBody, trimmed
+from gateway.domain.passwords import MIN_LENGTH
 from gateway.store.accounts import Account
 
 
@@ -17,16 +17,16 @@ class Registration(StrictBody):
 
     name: Name = Field(examples=["Ada Lovelace"])
     email: Email = Field(examples=["ada@example.com"])
-    password: Password = Field(
-        min_length=MIN_LENGTH, max_length=MAX_LENGTH, examples=["difference-engine-no-2"]
-    )
+    password: Password = Field(min_length=MIN_LENGTH, examples=["difference-engine-no-2"])
 
 
 class Login(StrictBody):
     """Who signs in."""
 
-    email: Text = Field(min_length=1, max_length=MAX_ADDRESS, examples=["ada@example.com"])
-    password: Password = Field(min_length=1, max_length=MAX_LENGTH, examples=["difference-engine-no-2"])
+    email: Annotated[str, Field(min_length=1, max_length=MAX_ADDRESS), trimmed(MAX_ADDRESS), AS_TEXT] = Field(
+        examples=["ada@example.com"]
+    )
+    password: Password = Field(min_length=1, examples=["difference-engine-no-2"])
 
 
 class Refresh(StrictBody):

@@ -2,30 +2,23 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from gateway.api.strict import Secret, Text
+from gateway.api.strict import AS_TEXT, cleaned, trimmed
+from gateway.domain.passwords import MAX_LENGTH
 from gateway.domain.text import PATTERN
 from libs.contracts.values import MAX_MINOR
 
 MAX_STOCK: Final = 1_000_000_000
 MAX_DEPOSIT: Final = 10_000_000
 MAX_ADDRESS: Final = 254
+MAX_NAME: Final = 200
 NAME_PATTERN: Final = PATTERN.replace("]*$", r"]*[!-~\u00a1-\u024f\u0370-\u058f\u4e00-\u9fff]" + PATTERN[1:])
 """What is asked of a name in the schema: something to be seen; a bit stricter than what is accepted."""
 
 
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
-
-
-def _not_blank(value: str) -> str:
-    if not value:
-        raise PydanticCustomError(
-            "string_too_short", "String should have at least 1 character that is no blank"
-        )
-    return value
 
 
 def never_null(schema: dict[str, Any]) -> None:
@@ -50,11 +43,12 @@ Email = Annotated[
 """An address as HTML's input field has it (WHATWG), in lower case, in a domain with a dot."""
 
 Name = Annotated[
-    Text,
-    AfterValidator(_not_blank),
-    Field(min_length=1, max_length=200, json_schema_extra={"pattern": NAME_PATTERN}),
+    str,
+    Field(min_length=1, max_length=MAX_NAME),
+    trimmed(MAX_NAME, blank=False),
+    Field(json_schema_extra={"pattern": NAME_PATTERN}),
 ]
-Password = Annotated[Secret, Field(json_schema_extra={"pattern": PATTERN})]
+Password = Annotated[str, Field(max_length=MAX_LENGTH), cleaned(MAX_LENGTH), AS_TEXT]
 Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()./-]{3,28}[0-9]$", max_length=30)]
 Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$", max_length=12)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]

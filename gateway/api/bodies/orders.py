@@ -1,15 +1,17 @@
 """Orders, as clients send and get them."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from gateway.api.bodies.fields import Answer, Money
-from gateway.api.strict import Id, StrictBody, Text
+from gateway.api.strict import AS_TEXT, Id, StrictBody, trimmed
 from gateway.domain.orders import Asked
 from libs.contracts.values import MAX_LINES, MAX_QUANTITY, Line, PaymentMethodId, ProductId, UserId
+
+MAX_REASON: Final = 500
 
 
 class LineIn(StrictBody):
@@ -47,7 +49,9 @@ class OrderIn(StrictBody):
 class CancelIn(StrictBody):
     """Why the order is no longer wanted."""
 
-    reason: Text | None = Field(None, max_length=500, examples=["Ordered by mistake"])
+    reason: Annotated[str, Field(max_length=MAX_REASON), trimmed(MAX_REASON), AS_TEXT] | None = Field(
+        None, examples=["Ordered by mistake"]
+    )
 
 
 class OrderLinks(Answer):

@@ -1,13 +1,15 @@
 """Payment methods and the wallet, as clients send and get them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from gateway.api.bodies.fields import MAX_DEPOSIT, Answer, Currency, Money, Name
-from gateway.api.strict import StrictBody
+from gateway.api.bodies.fields import MAX_DEPOSIT, NAME_PATTERN, Answer, Currency, Money
+from gateway.api.strict import StrictBody, trimmed
+
+MAX_LABEL: Final = 60
 
 
 class PaymentMethod(Answer):
@@ -30,7 +32,12 @@ class CardIn(StrictBody):
 
     kind: Literal["card"] = Field(examples=["card"])
     token: str = Field(pattern=r"^tok_[A-Za-z0-9_]{1,64}$", max_length=68, examples=["tok_approve"])
-    label: Annotated[Name, Field(max_length=60)] = Field("Card", examples=["Blue card"])
+    label: Annotated[
+        str,
+        Field(min_length=1, max_length=MAX_LABEL),
+        trimmed(MAX_LABEL, blank=False),
+        Field(json_schema_extra={"pattern": NAME_PATTERN}),
+    ] = Field("Card", examples=["Blue card"])
 
 
 class SignedMoney(Answer):
