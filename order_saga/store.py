@@ -74,7 +74,7 @@ DUE: Final = """
         WHERE topic = ANY(%s::text[]) GROUP BY partition HAVING count(caught_up_at) = %s
     )
     SELECT sagas.id, business_key, step, attempt, deadline, partition FROM sagas JOIN read USING (partition)
-    WHERE deadline <= read.until
+    WHERE finished_at IS NULL AND deadline <= read.until
       AND (type, version) IN (SELECT * FROM unnest(%s::text[], %s::bigint[]))
       AND NOT sagas.id = ANY(%s::uuid[])
     ORDER BY deadline LIMIT %s FOR UPDATE OF sagas SKIP LOCKED
@@ -83,11 +83,11 @@ READ_UNTIL: Final = """
     SELECT partition, min(caught_up_at) FROM consumer_offsets
     WHERE topic = ANY(%s::text[]) GROUP BY partition HAVING count(caught_up_at) = %s
 """
-NEXT_DEADLINE: Final = "SELECT min(deadline) FROM sagas WHERE deadline IS NOT NULL"
-VERSIONS_UNDER_WAY: Final = "SELECT DISTINCT type, version FROM sagas WHERE deadline IS NOT NULL"
+NEXT_DEADLINE: Final = "SELECT min(deadline) FROM sagas WHERE finished_at IS NULL"
+VERSIONS_UNDER_WAY: Final = "SELECT DISTINCT type, version FROM sagas WHERE finished_at IS NULL"
 ORDER_OF: Final = "SELECT business_key FROM sagas WHERE id = %s::uuid"
 CENSUS: Final = """
-    SELECT status, parked_at IS NOT NULL, count(*) FROM sagas WHERE deadline IS NOT NULL GROUP BY 1, 2
+    SELECT status, parked_at IS NOT NULL, count(*) FROM sagas WHERE finished_at IS NULL GROUP BY 1, 2
 """
 
 _SHOWN: Final = (
@@ -327,7 +327,7 @@ async def listed(
     elif status is not None:
         query = query.where(sagas.c.status == status)
     if status in {"parked", "running", "compensating"}:
-        query = query.where(sagas.c.deadline.is_not(None))
+        query = query.where(sagas.c.finished_at.is_(None))
     if type is not None:
         query = query.where(sagas.c.type == type)
     if step is not None:

@@ -49,7 +49,8 @@ sagas = Table(
     CheckConstraint("parked_at IS NULL OR deadline IS NOT NULL", name="only_unfinished_is_parked"),
     CheckConstraint("type <> 'create_order' OR id = business_key", name="creates_its_own_order"),
     CheckConstraint("revision >= 1 AND version >= 1 AND attempt >= 0", name="counts"),
-    Index("ix_sagas_deadline", "deadline", postgresql_where="deadline IS NOT NULL"),
+    # What the update of a saga under way changes is in no index, so that it is heap-only (HOT).
+    Index("ix_sagas_under_way", "partition", postgresql_where="finished_at IS NULL"),
     postgresql_with={"fillfactor": "70"},
 )
 

@@ -9,7 +9,9 @@ down_revision: str | None = None
 branch_labels: str | None = None
 depends_on: str | None = None
 
-# Every answer updates its saga's row once: room on the page, and vacuum by count, not by share.
+# Every answer updates its saga's row once: room on the page, and vacuum by count, not by share. What such an
+# update changes is in no index, the deadline included: so it is heap-only (HOT), and writes to no index until
+# the saga ends. Those under way are few (admission), so their earliest deadline is found among them.
 _SAGAS = """
 CREATE TABLE sagas (
     id uuid NOT NULL,
@@ -44,7 +46,7 @@ CREATE TABLE sagas (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
     autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1
 );
-CREATE INDEX ix_sagas_deadline ON sagas (deadline) WHERE deadline IS NOT NULL;
+CREATE INDEX ix_sagas_under_way ON sagas (partition) WHERE finished_at IS NULL;
 COMMENT ON COLUMN sagas.business_key IS 'the order''s id';
 COMMENT ON COLUMN sagas.partition IS 'of every topic of its order';
 COMMENT ON COLUMN sagas.step IS 'in flight; after the end where the way forward stopped';
