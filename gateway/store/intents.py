@@ -67,7 +67,7 @@ FORGET_KEYS: Final = """
     DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - %s::bigint * interval '1 second'
 """
 BACKLOG: Final = """
-    SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT %s) AS some),
+    SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT %s) AS waiting),
            coalesce(extract(epoch FROM clock_timestamp() - (SELECT created_at FROM outbox ORDER BY id LIMIT 1)), 0)::float8
 """
 
