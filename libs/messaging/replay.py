@@ -1,7 +1,8 @@
 """Reads topics from their beginning up to given offsets, outside any group: nothing is left at the broker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -67,40 +68,38 @@ class Replay:
             ends = await self._consumer.end_offsets(places)
         return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in places}
 
-    async def read(
-        self, until: Mapping[TopicPartition, int], max_records: int
-    ) -> AsyncIterator[list[Record]]:
-        """Batches of the records before these offsets, each partition in its order, from where the last call ended.
+    async def read(self, until: Mapping[TopicPartition, int]) -> list[Record]:
+        """The records before these offsets, each partition in its order, from where the last call ended.
 
-        Ends when every partition is at its offset, or past it where the topic begins later.
+        Those that the topic no longer has are passed over.
         """
-        silent_since = asyncio.get_running_loop().time()
+        found: list[Record] = []
+        silent_since = time.monotonic()
         while left := await self._unread(until):
-            with _unavailable():
-                polled = await self._consumer.getmany(*left, timeout_ms=POLL_MS, max_records=max_records)
-            records = [
-                Record(r.topic, r.partition, r.offset, r.key, r.value, r.headers)
-                for place, found in polled.items()
-                for r in found
-                if r.offset < left[place]
-            ]
-            for place, found in polled.items():
-                if found[-1].offset >= left[place]:
-                    self._consumer.seek(place, left[place])
-            now = asyncio.get_running_loop().time()
-            if polled:
-                silent_since = now
-            elif now - silent_since > SILENT_SECONDS:
+            for place, (position, offset) in left.items():
+                with _unavailable():
+                    polled = await self._consumer.getmany(
+                        place, timeout_ms=POLL_MS, max_records=offset - position
+                    )
+                for records in polled.values():
+                    silent_since = time.monotonic()
+                    found += [
+                        Record(r.topic, r.partition, r.offset, r.key, r.value, r.headers)
+                        for r in records
+                        if r.offset < offset
+                    ]
+                    if records[-1].offset >= offset:
+                        self._consumer.seek(place, offset)
+            if time.monotonic() - silent_since > SILENT_SECONDS:
                 raise BrokerUnavailable(f"nothing came of {sorted(left)} for {SILENT_SECONDS:.0f} s")
-            if records:
-                yield records
+        return found
 
-    async def _unread(self, until: Mapping[TopicPartition, int]) -> dict[KafkaPartition, int]:
+    async def _unread(self, until: Mapping[TopicPartition, int]) -> dict[KafkaPartition, tuple[int, int]]:
         wanted = {KafkaPartition(*place): offset for place, offset in until.items()}
         with _unavailable():
             async with asyncio.timeout(SILENT_SECONDS):
                 return {
-                    place: offset
+                    place: (position, offset)
                     for place, offset in wanted.items()
-                    if await self._consumer.position(place) < offset
+                    if (position := await self._consumer.position(place)) < offset
                 }

@@ -20,7 +20,8 @@ from order_history.rebuild.progress import Progress
 from order_history.store import shadow
 from order_history.store.shadow import Difference
 
-BATCH: Final = 2_000
+SLICE: Final = 10_000
+"""Records that are folded in one transaction, about."""
 NEAR: Final = 500
 """So few records behind the live tables, the rest is read while those are held."""
 HOLD_ATTEMPTS: Final = 20
@@ -53,6 +54,7 @@ class Rebuild:
         self._dsn = dsn
         self._prefix = topic_prefix
         self._progress = progress
+        self._reached: dict[TopicPartition, int] = {}
         topics = [topic_prefix + topic for topic in service.topics]
         self._replay = Replay(bootstrap_servers, topics, "order_history-rebuild")
 
@@ -102,8 +104,8 @@ class Rebuild:
         while True:
             self._progress.expect(sum(targets.values()))
             await self._read(filling, targets)
-            reached, targets = targets, await self._targets(live)
-            if sum(offset - reached.get(place, 0) for place, offset in targets.items()) <= NEAR:
+            targets = await self._targets(live)
+            if sum(offset - self._reached.get(place, 0) for place, offset in targets.items()) <= NEAR:
                 return
 
     async def _targets(self, live: AsyncConnection[Row]) -> dict[TopicPartition, int]:
@@ -120,9 +122,15 @@ class Rebuild:
         return stored
 
     async def _read(self, filling: Filling, until: Mapping[TopicPartition, int]) -> None:
-        async for records in self._replay.read(until, BATCH):
+        """Read in slices that go equally far in each partition: so most events of an order meet in one."""
+        start = {place: self._reached.get(place, 0) for place in until}
+        slices = max(1, sum(until[place] - start[place] for place in until) // SLICE)
+        for number in range(1, slices + 1):
+            goal = {place: start[place] + (until[place] - start[place]) * number // slices for place in until}
+            records = await self._replay.read(goal)
             await filling.fold(records)
             self._progress.advance(len(records))
+        self._reached = dict(until)
 
     async def _finish(
         self, live: AsyncConnection[Row], filling: Filling, *, swap: bool, accept_losses: bool

@@ -256,7 +256,8 @@ async def test_a_rebuild_under_traffic_loses_nothing(
     await eventually(all_ended, within=60, every=0.1, what=f"{len(batches)} orders folded")
     live = await contents(history)
     await history.rows("TRUNCATE orders, order_timeline")
-    await folded(history, *batches)
+    in_order = [message for messages in batches for message in messages]
+    await folded(history, *(in_order[n : n + 5_000] for n in range(0, len(in_order), 5_000)))
     assert await contents(history) == live
     assert await history.rows("SELECT FROM parked_messages UNION ALL SELECT FROM dead_letters") == []
 

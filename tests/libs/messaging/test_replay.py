@@ -34,10 +34,8 @@ async def replaying(topics: Topics) -> AsyncIterator[Replay]:
 
 async def read(replay: Replay, until: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[int]]:
     found: dict[TopicPartition, list[int]] = {}
-    async for batch in replay.read(until, 10):
-        assert 0 < len(batch) <= 10
-        for record in batch:
-            found.setdefault(record.place, []).append(record.offset)
+    for record in await replay.read(until):
+        found.setdefault(record.place, []).append(record.offset)
     return found
 
 
