@@ -8,10 +8,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv --without-pip /venv
 COPY requirements-image.lock /build/
 RUN python -m pip --python /venv/bin/python install --quiet --no-compile --no-deps --only-binary :all: \
-        --require-hashes -r /build/requirements-image.lock \
-    # Only the default event loop and database driver use what is compiled; tests of packages are for their authors.
-    && find /venv/lib -depth -type d \( -name tests -o -name test \) -path '*/site-packages/*' -exec rm -rf {} +
-# Compiled once, here: the file system is read-only where this runs. Changed sources do not touch the layer above.
+        --require-hashes -r /build/requirements-image.lock
+# Compiled once, here: where this runs, the file system is read-only.
 RUN python -m compileall -q -j 0 /venv/lib
 COPY . /app/
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app

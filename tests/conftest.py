@@ -10,11 +10,12 @@ from typing import Final
 import httpx
 import pytest
 
-from bench.stack import Stack, StackInfo, runs
+from bench.stack import ROOT, Stack, StackInfo, runs
 from devstack.readiness import port_is_free
 from tests.support.backing import Backing
 from tests.support.backing import backing as a_backing
 from tests.support.cards import Cards
+from tests.support.compose import ComposeStack
 from tests.support.databases import Database, Databases, databases
 from tests.support.services import ServiceProcess
 from tests.support.shop import Customer, Operator, Shop
@@ -87,7 +88,15 @@ def free_offset() -> int:
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A whole platform, ready; stopped and removed at the end when it was started here."""
+    """A whole platform, ready; stopped and removed at the end when it was started here.
+
+    `JOURNEY_STACK_DIR` names one that runs already; `JOURNEY_STACK=compose` takes that of `docker compose`.
+    """
+    if os.environ.get("JOURNEY_STACK") == "compose":
+        containers = ComposeStack(ROOT / ".stack-compose", SHORT_DEADLINES)
+        await containers.up()
+        yield containers
+        return
     given = os.environ.get("JOURNEY_STACK_DIR")
     if given:
         yield Stack(Path(given), port_offset=int(os.environ.get("STACK_PORT_OFFSET", "0")))
