@@ -48,7 +48,9 @@ def test_no_field_may_be_missing_or_of_another_type(wire: str) -> None:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.wire)
-def test_a_wire_name_says_service_name_and_version_and_lies_on_the_services_topic(contract: type[Contract]) -> None:
+def test_a_wire_name_says_service_name_and_version_and_lies_on_the_services_topic(
+    contract: type[Contract],
+) -> None:
     service, name, version = contract.wire.split(".")
     assert name == contract.__name__
     assert version == "v1"
@@ -77,6 +79,8 @@ def test_an_undo_cannot_be_refused() -> None:
 
 
 def test_an_order_id_is_a_uuid_in_canonical_form() -> None:
-    body = CONTRACTS["inventory.ReleaseInventory.v1"].model_validate_json(golden("inventory.ReleaseInventory.v1"))
+    body = CONTRACTS["inventory.ReleaseInventory.v1"].model_validate_json(
+        golden("inventory.ReleaseInventory.v1")
+    )
     assert isinstance(body.order_id, UUID)
     assert str(body.order_id) == json.loads(golden("inventory.ReleaseInventory.v1"))["order_id"]
