@@ -33,7 +33,7 @@ class Given:
     `acknowledged` are the orders that were answered 202, `keys` the order that each idempotency key was answered
     with (several when it was answered differently), `poison` the places of records that must be dead letters,
     `canaries` secrets that must show up nowhere, `log_folder` where the services' logs lie, `memory` what each
-    process used over time.
+    process used over time, `taken_from_cards` what the card provider says that it holds, in minor units.
     """
 
     acknowledged: frozenset[UUID] = frozenset()
@@ -41,6 +41,7 @@ class Given:
     poison: frozenset[tuple[str, int, int]] = frozenset()
     canaries: frozenset[str] = frozenset()
     log_folder: Path | None = None
+    taken_from_cards: int | None = None
     memory: Mapping[str, Samples] = field(default_factory=dict)
 
 
@@ -82,6 +83,7 @@ async def inspect(
     """The same on sessions that are open already."""
     checks = [
         books.money(seen),
+        books.cards(seen, given.taken_from_cards),
         books.stock(seen, before),
         outcomes.orders(seen, before, given.acknowledged),
         _quiet(seen),

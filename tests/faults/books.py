@@ -42,6 +42,9 @@ BOOKED_WITHOUT_PAYMENT: Final = """
     SELECT DISTINCT order_id::text FROM ledger_entries l
     WHERE order_id IS NOT NULL AND NOT EXISTS (SELECT FROM payments p WHERE p.order_id = l.order_id)
 """
+CARD_CLEARING: Final = """
+    SELECT coalesce(-sum(amount_minor), 0)::bigint FROM ledger_entries WHERE account = 'card_clearing'
+"""
 WRONG_SHELVES: Final = """
     SELECT coalesce(s.product_id, r.product_id)::text, s.on_hand, s.reserved, s.sold,
            coalesce(r.held, 0)::bigint, coalesce(r.sold, 0)::bigint
@@ -107,6 +110,15 @@ async def money(platform: Platform) -> AsyncIterator[Violation]:
     )
     if earned != owed:
         yield Violation("I1", "revenue", f"{earned} earned, completed orders add up to {owed}")
+
+
+async def cards(platform: Platform, taken: int | None) -> AsyncIterator[Violation]:
+    """I1, the card provider's half: what the ledger says that it owes is what it has taken, refunds taken off."""
+    if taken is None:
+        return
+    owed = await platform.scalar("payment", CARD_CLEARING)
+    if owed != taken:
+        yield Violation("I1", "card provider", f"has taken {taken}, the ledger says {owed}")
 
 
 async def stock(platform: Platform, before: Books) -> AsyncIterator[Violation]:

@@ -20,6 +20,7 @@ from tests.faults.books import Books
 from tests.faults.corruptions import CORRUPTIONS, Corruption
 from tests.faults.platform import Platform, databases_at
 from tests.faults.quiet import quiet
+from tests.support.cards import Cards
 from tests.support.crowd import Crowd
 from tests.support.shop import Operator, Shop
 
@@ -33,6 +34,7 @@ class Audited:
     info: StackInfo
     before: Books
     given: Given
+    taken_from_cards: int
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,12 @@ async def forty_orders(info: StackInfo, shop: Shop, operator: Operator) -> Audit
     before = await opened(info.postgres_admin)
     await crowd.order(40)
     await quiet(info.postgres_admin, info.kafka_bootstrap, within=60)
-    assert await audit(info.postgres_admin, before, crowd.given, bootstrap=info.kafka_bootstrap) == []
-    return Audited(info, before, crowd.given)
+    assert info.card_provider is not None
+    async with httpx.AsyncClient(base_url=info.card_provider.url) as http:
+        taken = await Cards(http).holds()
+    given = replace(crowd.given, taken_from_cards=taken)
+    assert await audit(info.postgres_admin, before, given, bootstrap=info.kafka_bootstrap) == []
+    return Audited(info, before, given, taken)
 
 
 @asynccontextmanager
@@ -105,3 +111,9 @@ async def test_memory_that_grows_is_found(audited: Audited) -> None:
     given = replace(audited.given, memory={"leaking": leaking, "steady": steady})
     found = await audit(audited.info.postgres_admin, audited.before, given)
     assert [(violation.invariant, violation.subject) for violation in found] == [("I16", "leaking")]
+
+
+async def test_a_card_charged_behind_the_ledgers_back_is_found(audited: Audited) -> None:
+    given = replace(audited.given, taken_from_cards=audited.taken_from_cards + 1)
+    found = await audit(audited.info.postgres_admin, audited.before, given)
+    assert [(violation.invariant, violation.subject) for violation in found] == [("I1", "card provider")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from bench.stack import Stack, StackInfo, gone
 from tests.faults.auditor import audit, opened
 from tests.faults.platform import databases_at, platform
 from tests.faults.quiet import quiet
+from tests.support.cards import Cards
 from tests.support.crowd import Crowd
 from tests.support.shop import Customer, Operator, Shop
 from tests.support.waiting import eventually
@@ -20,7 +22,7 @@ REST_SECONDS = 120.0
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_killed_with_two_hundred_orders_in_flight(
-    service: str, stack: Stack, info: StackInfo, shop: Shop, operator: Operator
+    service: str, stack: Stack, info: StackInfo, shop: Shop, operator: Operator, cards: Cards
 ) -> None:
     crowd = await Crowd.gathered(shop, operator)
     await quiet(info.postgres_admin, info.kafka_bootstrap, within=REST_SECONDS)
@@ -34,7 +36,8 @@ async def test_killed_with_two_hundred_orders_in_flight(
     await quiet(info.postgres_admin, info.kafka_bootstrap, within=REST_SECONDS)
     assert len(crowd.accepted) == ORDERS
     assert in_flight > ORDERS // 4, "the fault came too late to find anything in flight"
-    found = await audit(info.postgres_admin, before, crowd.given, bootstrap=info.kafka_bootstrap)
+    given = replace(crowd.given, taken_from_cards=await cards.holds())
+    found = await audit(info.postgres_admin, before, given, bootstrap=info.kafka_bootstrap)
     assert found == []
 
 
@@ -47,8 +50,8 @@ async def test_orders_are_accepted_without_kafka_and_complete_when_it_is_back(
     await gone(stack.signal("kafka", signal.SIGTERM), within=30)
     await crowd.order(20)
     assert len(crowd.accepted) == 20
-    customer, wallet = crowd.solvent[0]
-    order_id = await customer.order(wallet, [(crowd.products[0], 1)])
+    customer, method = crowd.solvent[0]
+    order_id = await customer.order(method, [(crowd.products[0], 1)])
     assert (await customer.look(order_id)).status == "pending"
     await stack.up()
     assert (await customer.ended(order_id, within=REST_SECONDS)).status == "completed"

@@ -19,6 +19,11 @@ class Cards:
         charge = (await self._ask("GET", "/admin/totals"))["charges"].get(str(order_id))
         return charge["captured_minor"] - charge["refunded_minor"] if charge else 0
 
+    async def holds(self) -> int:
+        """What it holds of everybody's money."""
+        totals = await self._ask("GET", "/admin/totals")
+        return int(totals["captured_minor"]) - int(totals["refunded_minor"])
+
     async def gave_back(self, order_id: UUID) -> bool:
         """Whether nothing is held, and nothing will be: the order's key is used up."""
         answer = await self._ask("GET", f"/charges/{order_id}")

@@ -31,12 +31,12 @@ class Crowd:
 
     @classmethod
     async def gathered(cls, shop: Shop, operator: Operator, *, customers: int = 8) -> "Crowd":
-        """A new crowd; every fourth order of it will be refused by payment."""
+        """A new crowd; every fourth order of it will be refused by payment, and every third customer has a card."""
         solvent = [await shop.customer(cents=10_000_000) for _ in range(customers)]
         broke = [await shop.customer(cents=0) for _ in range(2)]
         return cls(
-            [(customer, await customer.wallet()) for customer in solvent],
-            [(customer, await customer.wallet()) for customer in broke],
+            [(one, await (one.wallet() if n % 3 else one.card())) for n, one in enumerate(solvent)],
+            [(broke[0], await broke[0].wallet()), (broke[1], await broke[1].card("tok_refuse"))],
             [await operator.product(stock=100_000) for _ in range(5)],
         )
 
@@ -65,13 +65,13 @@ class Crowd:
 
     async def _insist(self, number: int) -> None:
         people = self.broke if number % 4 == 0 else self.solvent
-        customer, wallet = people[number % len(people)]
+        customer, method = people[number // 4 % len(people)]
         lines = [(self.products[(number + n) % len(self.products)], 1 + n) for n in range(1 + number % 3)]
         key = uuid4().hex
 
         async def ask() -> bool:
             try:
-                response = await customer.post_order(wallet, lines, key=key)
+                response = await customer.post_order(method, lines, key=key)
             except httpx.TransportError as error:
                 raise AssertionError(f"no answer: {error!r}") from error
             busy = {httpx.codes.CONFLICT, httpx.codes.SERVICE_UNAVAILABLE}
