@@ -39,6 +39,7 @@ _RETIRE: Final = """
 _FORGET: Final = "DELETE FROM signing_keys WHERE retires_at < clock_timestamp() - interval '1 day'"
 
 FRESH_SECONDS: Final = 10.0
+SIGNING_FRESH_SECONDS: Final = 1.0
 ASK_AGAIN_SECONDS: Final = 1.0
 
 
@@ -102,7 +103,7 @@ class SigningKeys:
     async def current(self) -> SigningKey:
         """The key to sign with now; raises ValueError when it cannot be unsealed."""
         async with self._lock:
-            if self._key is None or self._clock() - self._read_at >= FRESH_SECONDS:
+            if self._key is None or self._clock() - self._read_at >= SIGNING_FRESH_SECONDS:
                 async with self._database.transaction() as tx:
                     self._key = await _newest(tx, self._secret)
                 self._read_at = self._clock()

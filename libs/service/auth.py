@@ -209,7 +209,7 @@ class JwksOverHttp:
         *,
         clock: Callable[[], float] = time.monotonic,
         every_seconds: float = 3,
-        stale_seconds: float = 300,
+        stale_seconds: float = 60,
     ) -> None:
         self._url = url
         self._client = client
