@@ -13,7 +13,7 @@ from bench.result import Result
 
 COLUMNS: Final = (
     ("scenario", 10),
-    ("load", 24),
+    ("load", 34),
     ("sagas_per_s", 12),
     ("p50_ms", 9),
     ("p95_ms", 9),

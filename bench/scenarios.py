@@ -127,7 +127,7 @@ async def recovery(bench: Bench) -> AsyncIterator[Result]:
     """order_saga is killed in the middle of a load and started again."""
     stack = bench.stack
     meter = await Meter.started(stack)
-    plan = replace(await bench.plan(), in_flight=200, seconds=max(bench.seconds, 30.0))
+    plan = replace(await bench.plan(), in_flight=200, seconds=max(bench.seconds, 20.0))
     load = asyncio.create_task(generate(plan))
     await asyncio.sleep(plan.warmup_seconds + plan.seconds / 3)
     await gone(stack.signal("order_saga", signal.SIGKILL))
