@@ -62,6 +62,7 @@ class GatewaySettings(Settings):
 
     shed_outbox_rows: PositiveInt = 200_000
     shed_outbox_age_seconds: PositiveFloat = 900
+    shed_look_seconds: PositiveFloat = Field(2, description="how often the outbox is looked at for that")
 
     cors_origins: tuple[str, ...] = ()
     docs: bool | None = Field(

@@ -141,6 +141,7 @@ def open_gate(runtime: Runtime) -> Gate:
                 settings.group_queue,
                 settings.commit_seconds,
                 settings.idempotency_seconds,
+                settings.shed_look_seconds,
             ),
             count_backlog_to=settings.shed_outbox_rows + 1,
         ),

@@ -24,7 +24,6 @@ CREATE_ORDER: Final = "POST /api/orders"
 CONCURRENT_GROUPS: Final = 3
 FIRST_BACK_OFF_SECONDS: Final = 0.02
 MAX_BACK_OFF_SECONDS: Final = 0.5
-BACKLOG_EVERY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ class Limits:
     queue: int = 4_000
     commit: float = 5.0
     keep_keys: int = 86_400
+    look: float = 2.0
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ class Intake:
 
     async def measure_backlog(self) -> None:
         """Look how far the outbox is behind, unless that was done a moment ago."""
-        if time.monotonic() - self.backlog.at >= BACKLOG_EVERY_SECONDS:
+        if time.monotonic() - self.backlog.at >= self._limits.look:
             async with self._transaction() as tx:
                 await self._look_at_backlog(tx)
 
@@ -225,7 +225,7 @@ class Intake:
             if len(fresh) < len(claims):
                 lost = [one for one in claims if one.order.order_id not in won]
                 stored = await intents.known(tx, CREATE_ORDER, lost)
-            if time.monotonic() - self.backlog.at >= BACKLOG_EVERY_SECONDS:
+            if time.monotonic() - self.backlog.at >= self._limits.look:
                 await self._look_at_backlog(tx)
         return won, stored
 

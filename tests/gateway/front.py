@@ -129,9 +129,8 @@ async def front(
 ) -> AsyncIterator[Front]:
     """A gateway on these databases; the services in `away` do not answer."""
     async with AsyncExitStack() as stack:
-        known = GatewaySettings(
-            profile="dev", database_url=over.of["gateway"].runtime_dsn, docs=True, **settings
-        )
+        given = {"profile": "dev", "docs": True, **settings}
+        known = GatewaySettings(database_url=over.of["gateway"].runtime_dsn, **given)
         runtime = Host(gateway_service, known).runtime
         await stack.enter_async_context(_opened(runtime))
         mounts: dict[str, httpx.AsyncBaseTransport] = {}
