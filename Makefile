@@ -12,7 +12,7 @@ RUN := .venv/.run
 DEV := .venv/.dev
 
 .PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
-	bench compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
+	bench model ablations compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,12 @@ lock: $(DEV) ## resolve the dependencies of pyproject.toml anew
 
 bench: $(DEV) ## measure (DURATION, SCENARIO)
 	@$(PYTHON) -m bench
+
+model: $(RUN) ## explore every interleaving of sagas and participants in small worlds (STATES=200000 stops there)
+	@$(PYTHON) -m tests.model
+
+ablations: $(RUN) ## leave out each safeguard alone, and find what it prevents (A=arming,tombstone)
+	@$(PYTHON) -m tests.model ablations
 
 topics: $(RUN) ## the messages of an order in all topics, in order of time (o=<order id>, json=1 for headers and values)
 	@$(PYTHON) -m devstack.topics $(o) $(if $(json),--json)

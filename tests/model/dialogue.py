@@ -1,0 +1,88 @@
+"""Tells a trace as a dialogue: who said what to whom, and what was decided."""
+
+from collections.abc import Iterator
+
+from libs.saga.inputs import Force
+from tests.model.exploring import Trace, followed
+from tests.model.mail import Letter
+from tests.model.orchestrator import Away, Timer
+from tests.model.scenario import NAMES
+from tests.model.state import Label, Move
+from tests.model.world import World
+
+
+def told(world: World, trace: Trace, wrong: str | None = None) -> list[str]:
+    """The lines of the dialogue; what is decided and sent is indented under what caused it."""
+    lines: list[str] = []
+    for count, (_, move) in enumerate(followed(world, trace), start=1):
+        lines.append(f"{count:4}. {_happened(world, move.label)}")
+        lines += (f"        {line}" for line in _followed(world, move))
+    if wrong is not None:
+        lines.append(f"   => {wrong}")
+    return lines
+
+
+def _followed(world: World, move: Move) -> Iterator[str]:
+    said = [part for part in move.effect.said if part]
+    if said:
+        yield "; ".join(said)
+    for number in move.effect.sent:
+        letter = world.mail.letters[number]
+        readers = ", ".join(world.mail.readers(letter)) or "nobody"
+        yield f"-> {readers}: {_letter(letter)}"
+
+
+def _letter(letter: Letter) -> str:
+    asked = f" [{letter.step} {letter.attempt}]" if letter.step else ""
+    return f"{type(letter.body).__name__}{asked}{' (a copy)' if letter.again else ''}"
+
+
+def _happened(world: World, label: Label) -> str:  # noqa: PLR0911 - a table: one sentence each
+    match label:
+        case (("read" | "read twice" | "crash" | "lost") as how, int(number), int(channel), int(letter)):
+            consumer, topic = world.mail.channels[channel]
+            read = f"{consumer} reads {_letter(world.mail.letters[letter])} of {NAMES[number]}"
+            lost = f"{_letter(world.mail.letters[letter])} of {NAMES[number]} is gone from {topic}"
+            return {
+                "read": read,
+                "read twice": f"{read}, and there is a copy of it in the topic",
+                "crash": f"{read}, commits, and dies before it acknowledges",
+                "lost": lost,
+            }[how]
+        case ("due", int(number), Away(value=when)):
+            return f"a deadline of {NAMES[number]} is claimed; the orchestrator was away {when}"
+        case ("due", int(number), None):
+            return f"a deadline of {NAMES[number]} is claimed"
+        case ("fire", int(number), Timer(due=due)):
+            step = due.timeout.step
+            return f"order_saga decides on the deadline of {NAMES[number]}'s {step} {due.timeout.attempt}"
+        case ("provider", int(number), ask, verdict, stray):
+            given_up = " that was given up" if stray else ""
+            return f"the provider gets the {ask}{given_up} of {NAMES[number]}: {verdict}"
+        case ("answer", int(number), ask, verdict):
+            return f"payment hears of its {ask} of {NAMES[number]}: {verdict}"
+        case ("operator", int(number), action):
+            return f"the operator acts on {NAMES[number]}: {_action(action)}"
+        case (what, int(number)):
+            return _PLAIN[str(what)].format(NAMES[number])
+        case _:
+            return " ".join(map(str, label))
+
+
+def _action(action: object) -> str:
+    match action:
+        case Force(step=step, outcome=outcome):
+            return f"declares {step} {outcome}"
+        case _:
+            return type(action).__name__.lower()
+
+
+_PLAIN = {
+    "orders": "the customer asks for {}",
+    "cancels": "the customer cancels {}",
+    "looks": "an operator looks at {}'s saga",
+    "call": "payment calls the provider about {}",
+    "captures late": "the provider captures {}'s charge at last",
+    "lease ends": "payment's claim on {} runs out",
+    "catalogue": "the catalogue changes",
+}

@@ -1,0 +1,332 @@
+"""The orchestrator as the model runs it: its real routes on sagas held in memory, and what must hold of each turn."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from libs.contracts.reasons import ALREADY_UNDONE
+from libs.contracts.values import MessageId, OrderId
+from libs.messaging.message import Message
+from libs.saga.decision import Entry, Kind
+from libs.saga.definition import Role
+from libs.saga.inputs import Action, Gap, Timeout
+from libs.saga.instance import Flight, Instance, Status
+from libs.saga.memory import dump, restore
+from libs.service.service import Answer
+from order_saga import app, store
+from order_saga.cancel_completed_order import cancel_completed_order
+from order_saga.create_order import create_order
+from order_saga.domain import CANCEL, CREATE, Book, Case, Desk, Due, Operate
+from tests.model.mail import Letter
+from tests.model.participants import Deciders, answers
+from tests.model.scenario import NOW
+from tests.model.substitution import digest
+
+SECOND: Final = timedelta(seconds=1)
+LONG: Final = 60 * SECOND
+"""How long the orchestrator was away when a deadline is met late."""
+
+
+class Away(Enum):
+    """When the orchestrator was away: past a deadline, or for nine seconds until one second before it."""
+
+    PAST_IT = "past it"
+    BEFORE_IT = "before it"
+
+
+UNREVISED: Final = 1
+"""Every saga's revision, while it lies in a state: what it counts is checked turn by turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sagas:
+    """What the orchestrator's tables hold of one order, and what is remembered beside them to judge it.
+
+    `owed` are the steps that were sent and whose undo is owed, as the journal tells it. `seen` says whether an
+    operator has looked at a saga, and whether it is still as he saw it.
+    """
+
+    create: Instance[object] | None = None
+    back: Instance[object] | None = None
+    owed: tuple[str, ...] = ()
+    seen: bool | None = None
+
+    @property
+    def each(self) -> tuple[Instance[object], ...]:
+        """The sagas that there are."""
+        return tuple(saga for saga in (self.create, self.back) if saga is not None)
+
+    @property
+    def under_way(self) -> Instance[object] | None:
+        """The one that has not ended; there is one at most."""
+        return next((saga for saga in self.each if not saga.finished), None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there are sagas and all have ended."""
+        return self.create is not None and self.under_way is None
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A deadline that was claimed, and is not decided on yet.
+
+    `away`: nobody watched for a part of the time. `overtakes`: the answer of a step lay in its topic by then.
+    """
+
+    due: Due
+    away: Away | None = None
+    overtakes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What a turn made of an order's sagas."""
+
+    sagas: Sagas
+    sent: tuple[Letter, ...] = ()
+    said: tuple[str, ...] = ()
+    wrong: str | None = None
+
+
+def book(times: dict[str, timedelta]) -> Book:
+    """The two sagas as they run, with other times where the scenario wants them."""
+    ours = {name: time for name, time in times.items() if name in create_order.steps}
+    theirs = {name: time for name, time in times.items() if name in cancel_completed_order.steps}
+    return Book.of(create_order.tuned(**ours), cancel_completed_order.tuned(**theirs))
+
+
+def deciders(of: Book) -> Deciders:
+    """The orchestrator's own table of routes."""
+    return {route.body: route.decide for route in app.routes(of)}
+
+
+def receive(of: Book, decide: Deciders, sagas: Sagas, message: Message[object]) -> Turned:
+    """Run one message through the orchestrator, on just those sagas that its store would load."""
+    ids, orders = store._sought([message])
+    desk = Desk(of, NOW)
+    for saga in sagas.each:
+        if saga.id in ids or message.key in orders:
+            held = Case(saga, message.key, 0, NOW, NOW if saga.finished else None)
+            desk.put(held)
+    try:
+        given: Answer = decide[type(message.body)](desk, message)
+    except Exception as error:  # noqa: BLE001 - whatever it raises, it is a violation
+        return Turned(sagas, wrong=f"the orchestrator raised {error!r}")
+    return _taken_down(of, sagas, desk, answers(given, message))
+
+
+def _taken_down(of: Book, sagas: Sagas, desk: Desk, sent: tuple[Letter, ...]) -> Turned:
+    changed = {case.instance.type: case for case in desk.cases.values() if case.changed or not case.stored}
+    if desk.rejected is not None:
+        return Turned(replace(sagas, seen=None), said=(f"rejected: {desk.rejected.value}",))
+    said = tuple(_line(line.entry) for line in desk.journal)
+    owed, wrong = sagas.owed, None
+    for kind, before in ((CREATE, sagas.create), (CANCEL, sagas.back)):
+        if (case := changed.get(kind)) is None:
+            continue
+        lines = [line.entry for line in desk.journal if line.saga_id == case.instance.id]
+        wrong = wrong or _not_stored(before, case) or _not_a_step(of, before, case.instance)
+        if kind == CREATE:
+            owed, finding = _judged(before, lines, owed)
+            wrong = wrong or finding
+    create, back = (
+        _settled(changed[kind].instance) if kind in changed else before
+        for kind, before in ((CREATE, sagas.create), (CANCEL, sagas.back))
+    )
+    after = Sagas(create, back, owed, None if sagas.seen is None else False)
+    return Turned(after, sent, said, wrong)
+
+
+def _line(entry: Entry) -> str:
+    detail = dict(entry.detail)
+    told = [entry.kind.value, entry.step or "", f"(attempt {entry.attempt})" if entry.attempt else ""]
+    told += [
+        detail[name] for name in ("command", "answer", "reason", "undo", "action", "why") if name in detail
+    ]
+    return " ".join(part for part in told if part)
+
+
+def _settled(instance: Instance[object]) -> Instance[object]:
+    return replace(instance, revision=UNREVISED, parked_at=None if instance.parked_at is None else NOW)
+
+
+def _not_stored(before: Instance[object] | None, case: Case) -> str | None:
+    """What the tables would refuse: a second row of a type, a saga without its deadline, a changed identity."""
+    after = case.instance
+    if (before is not None) != case.stored:
+        return f"{after.type} was opened twice for one order (unique business key)"
+    if after.finished != (after.deadline is None):
+        return f"{after.type} is {after.status} with deadline {after.deadline}"
+    if before is not None and (before.id, before.version) != (after.id, after.version):
+        return f"{after.type} changed its identity"
+    return None
+
+
+def _not_a_step(of: Book, before: Instance[object] | None, after: Instance[object]) -> str | None:
+    """I7: revisions go up by one, statuses only forward; and the row reads back as it was."""
+    if after.revision != (1 if before is None else before.revision + 1):
+        return f"I7: {after.type} went to revision {after.revision}"
+    if before is not None and after.status not in _WAYS[before.status]:
+        return f"I7: {after.type} went from {before.status} to {after.status}"
+    definition = of.known.of(after.type, after.version)
+    if definition is None:
+        return f"{after.type} {after.version} is not defined"
+    read = restore(definition, after.id, after.status, after.revision, after.parked_at, dump(after))
+    if read != after:
+        return f"{after.type} is not read back as it was written"
+    if after.reason is not None and after.reason.code == ALREADY_UNDONE:
+        return "a customer would read already_undone as the reason"
+    return None
+
+
+_WAYS: Final = {
+    Status.RUNNING: {Status.RUNNING, Status.COMPENSATING, Status.COMPENSATED, Status.COMPLETED},
+    Status.COMPENSATING: {Status.COMPENSATING, Status.COMPENSATED},
+    Status.COMPLETED: {Status.COMPLETED},
+    Status.COMPENSATED: {Status.COMPENSATED},
+}
+_AFTER_THE_END: Final = frozenset(
+    {
+        Kind.LATE,
+        Kind.STALE,
+        Kind.REPEATED,
+        Kind.UNEXPECTED,
+        Kind.NOTICE_ANSWERED,
+        Kind.CANCEL_PASSED_ON,
+    }
+)
+
+
+def _judged(
+    before: Instance[object] | None, lines: Sequence[Entry], owed: tuple[str, ...]
+) -> tuple[tuple[str, ...], str | None]:
+    """I6 and I7 of the saga that creates an order, from its journal alone: what is owed, and what is wrong."""
+    stack = list(owed)
+    ended = before is not None and before.finished
+    for line in lines:
+        if ended and line.kind not in _AFTER_THE_END:
+            return owed, f"I6: after its end: {_line(line)}"
+        if (wrong := _entry_judged(line, stack, before)) is not None:
+            return owed, f"I6: {wrong}"
+        ended = ended or line.kind in {Kind.COMPLETED, Kind.COMPENSATED}
+    return tuple(stack), None
+
+
+def _entry_judged(  # noqa: C901, PLR0911, PLR0912 - a table: one rule for each kind
+    line: Entry, stack: list[str], before: Instance[object] | None
+) -> str | None:
+    step = None if line.step is None else create_order.steps[line.step]
+    match line.kind:
+        case Kind.SENT if step is not None and step.role is Role.UNDO:
+            if not stack or create_order.undoes[step.name] != stack[-1]:
+                return f"{step.name} was sent, owed are the undos of {stack}"
+        case Kind.SENT if step is not None:
+            if before is not None and before.status is not Status.RUNNING:
+                return f"{step.name} was sent by a saga that is {before.status}"
+            if step.undo:
+                stack.append(step.name)
+        case Kind.STARTED if before is not None:
+            return "started twice"
+        case Kind.CANCEL_REQUESTED if before is None:
+            stack.append(create_order.stages[0].name)
+        case Kind.REFUSED if step is not None and step.name in stack:
+            stack.remove(step.name)
+        case Kind.COMPENSATING if before is not None and before.stage == "complete_order":
+            return "it turned back after the point of no return"
+        case Kind.UNDONE if step is not None:
+            if not stack or create_order.undoes[step.name] != stack.pop():
+                return f"{step.name} was done, which was not the next to be undone"
+        case Kind.COMPENSATED if stack:
+            return f"compensated, and the undos of {stack} are owed"
+        case _:
+            pass
+    return None
+
+
+def claimed(
+    sagas: Sagas, timers: Sequence[Timer], unread: Sequence[Letter], away: Away | None
+) -> tuple[Sagas, tuple[Timer, ...]] | None:
+    """Time passes to the deadline, and it is claimed; None where there is none."""
+    waiting = sagas.under_way
+    timeout = None if waiting is None else Timeout.of(waiting)
+    if waiting is None or timeout is None:
+        return None
+    flight = waiting.flight(timeout.step)
+    ends = flight is not None and flight.due is not None and flight.due <= timeout.deadline
+    overtakes = ends and any(
+        letter.saga_id == waiting.id and waiting.flight(letter.step or "") is not None for letter in unread
+    )
+    passes = max(timeout.deadline - NOW, timedelta(0)) + (LONG if away is Away.PAST_IT else timedelta(0))
+    gap = Gap(NOW - 9 * SECOND, NOW - SECOND) if away is Away.BEFORE_IT else None
+    met = replace(timeout, deadline=timeout.deadline - passes, unwatched=gap)
+    moved = [
+        replace(timer, due=replace(timer.due, timeout=_moved(timer.due.timeout, passes))) for timer in timers
+    ]
+    mine = Timer(Due(waiting.id, met), away, overtakes)
+    return _passed(sagas, passes), tuple(sorted((*moved, mine), key=repr))
+
+
+def _moved(timeout: Timeout, passes: timedelta) -> Timeout:
+    gap = timeout.unwatched
+    moved = None if gap is None else Gap(gap.start - passes, gap.end - passes)
+    return replace(timeout, deadline=timeout.deadline - passes, unwatched=moved)
+
+
+def _passed(sagas: Sagas, passes: timedelta) -> Sagas:
+    create, back = (None if saga is None else _earlier(saga, passes) for saga in (sagas.create, sagas.back))
+    return replace(sagas, create=create, back=back)
+
+
+def _earlier(saga: Instance[object], passes: timedelta) -> Instance[object]:
+    def moved(moment: datetime | None) -> datetime | None:
+        return None if moment is None else moment - passes
+
+    def closer(flight: Flight) -> Flight:
+        times = (flight.due, flight.retry_at, flight.credited)
+        due, retry_at, credited = (moved(moment) for moment in times)
+        return replace(flight, due=due, retry_at=retry_at, credited=credited)
+
+    flights = tuple(closer(flight) for flight in saga.flights)
+    return replace(saga, flights=flights, expires=moved(saga.expires))
+
+
+def fire(of: Book, decide: Deciders, sagas: Sagas, order_id: OrderId, timer: Timer) -> Turned:
+    """Decide on a claimed deadline."""
+    message: Message[object] = Message(MessageId(digest("due", order_id)), order_id, timer.due, NOW)
+    before = sagas.under_way
+    turned = receive(of, decide, sagas, message)
+    if turned.wrong is not None:
+        return turned
+    after = turned.sagas
+    same = next((saga for saga in after.each if before is not None and saga.id == before.id), None)
+    if before is None or same is None:
+        return turned
+    given_up = [f for f in before.flights if same.flight(f.step) is None and f.awaiting is not None]
+    if given_up and timer.overtakes:
+        return replace(turned, wrong="a deadline overtook an answer that lay in its topic already")
+    if given_up and timer.away is not None:
+        return replace(turned, wrong="an outage of the orchestrator made a step's outcome unknown")
+    if any(flight.due is not None and flight.due > NOW for flight in given_up):
+        return replace(turned, wrong="a step was given up before its deadline")
+    return turned
+
+
+def operate(of: Book, decide: Deciders, sagas: Sagas, order_id: OrderId, action: Action) -> Turned:
+    """Take an operator's action; one on a saga that has gone on since he saw it must be rejected."""
+    saga = sagas.under_way or sagas.each[-1]
+    body = Operate(saga.id, replace(action, revision=UNREVISED if sagas.seen else UNREVISED - 1))
+    message: Message[object] = Message(MessageId(digest("operate", order_id)), order_id, body, NOW)
+    turned = receive(of, decide, sagas, message)
+    if turned.wrong is None and not sagas.seen and not turned.said[0].startswith("rejected"):
+        return replace(
+            turned, wrong="I7: an operator's action was taken on a saga that he had not seen like this"
+        )
+    return replace(turned, sagas=replace(turned.sagas, seen=None))
+
+
+def steps_in_flight(saga: Instance[object]) -> Iterator[str]:
+    """The steps that wait for an answer."""
+    return (flight.step for flight in saga.flights if flight.awaiting is not None)
