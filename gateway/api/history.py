@@ -111,11 +111,9 @@ def router(gate: Gate) -> APIRouter:
         return await _list(gate, request, caller, asked)
 
     for path, operation in ((views.ORDERS, "listOrders"), ("/api/my-orders", "listMyOrders")):
-        routes.add_api_route(
-            path, list_orders, operation_id=operation, response_model=OrderPage, response_class=Json
-        )
+        routes.add_api_route(path, list_orders, operation_id=operation, response_model=OrderPage)
 
-    @routes.get("/api/orders/{order_id}", operation_id="getOrder", response_model=Order, response_class=Json)
+    @routes.get("/api/orders/{order_id}", operation_id="getOrder", response_model=Order)
     async def get_order(
         order_id: OrderPath,
         request: Request,

@@ -1,12 +1,18 @@
 """The OpenAPI document: what FastAPI derives from the routes, with problems, security, links and examples."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
 
+from gateway.api.bodies.orders import TimelineEntry
 from gateway.api.bodies.problems import FaultOut, ProblemOut
+from libs.service import problems
 from libs.service.problems import MEDIA_TYPE
 
 Document = dict[str, Any]
@@ -39,11 +45,11 @@ _STATUSES: Final[Mapping[str, tuple[int, ...]]] = {
     "setStock": (409,),
     "addPaymentMethod": (409,),
     "removePaymentMethod": (409,),
-    "depositMoney": (400, 422),
+    "depositMoney": (422,),
 }
-_ALWAYS: Final = (405, 429, 500, 503)
+_ALWAYS: Final = (400, 405, 429, 500, 503)
 _SUMMARIES: Final[Mapping[int, str]] = {
-    400: "The body is no JSON, or a header cannot be read",
+    400: "The request, a header or the body cannot be read",
     401: "No token, or none that is valid",
     403: "The token's role is not enough",
     404: "Not there, or not yours",
@@ -98,6 +104,20 @@ _PREFER: Final = {
     "schema": {"type": "string", "maxLength": 200, "pattern": "^wait=[0-9]$"},
     "example": "wait=5",
 }
+_EVENT: Final = {
+    "type": "object",
+    "description": "one event for each entry of the timeline; comments keep the stream alive",
+    "properties": {
+        "id": {"type": "string", "description": "send it as Last-Event-ID to go on behind it"},
+        "event": {"enum": list(get_args(TimelineEntry.model_fields["event"].annotation))},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/TimelineEntry"},
+        },
+        "retry": {"type": "integer"},
+    },
+}
 _ORDER_ID: Final = {"order_id": "$response.body#/order_id"}
 _PRODUCT_ID: Final = {"product_id": "$response.body#/id"}
 _LINKS: Final[Mapping[tuple[str, str], Document]] = {
@@ -135,8 +155,12 @@ _LINKS: Final[Mapping[tuple[str, str], Document]] = {
 
 
 def describe(app: FastAPI) -> None:
-    """Give the application its OpenAPI document, made once, and let it answer 404 where a slash is too many."""
+    """Give the application its OpenAPI document, made once.
+
+    With it, 404 where a slash is too many, and 405 with every method that an address knows.
+    """
     app.router.redirect_slashes = False
+    app.add_exception_handler(405, _method_not_allowed)
 
     def openapi() -> Document:
         if app.openapi_schema is None:
@@ -144,6 +168,22 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend it
+
+
+async def _method_not_allowed(request: Request, error: Exception) -> Response:
+    """The framework knows one route at a time, so its own answer would name the methods of one of them only."""
+    problem = problems.of(error)
+    app: FastAPI = request.app
+    for path, operations in app.openapi()["paths"].items():
+        if _matching(path).fullmatch(request.url.path):
+            problem.headers = {**problem.headers, "Allow": ", ".join(sorted(map(str.upper, operations)))}
+            break
+    return problems.response(problem, request.scope)
+
+
+@lru_cache(maxsize=256)
+def _matching(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{[a-z_]+\\\}", "[^/]+", re.escape(path)))
 
 
 def document(app: FastAPI) -> Document:
@@ -166,7 +206,21 @@ def document(app: FastAPI) -> Document:
     for operations in made["paths"].values():
         for operation in operations.values():
             _complete(operation)
-    return made
+    whole: Document = _with_whole_numbers(made)
+    return whole
+
+
+def _with_whole_numbers(node: Any) -> Any:
+    """Bounds of integers as integers; FastAPI writes them with a decimal point."""
+    match node:
+        case float() if node.is_integer():
+            return int(node)
+        case dict():
+            return {name: _with_whole_numbers(value) for name, value in node.items()}
+        case list():
+            return [_with_whole_numbers(value) for value in node]
+        case _:
+            return node
 
 
 def _complete(operation: Document) -> None:
@@ -194,7 +248,7 @@ def _complete(operation: Document) -> None:
             if (name, status) in _LINKS:
                 answer["links"] = _LINKS[name, status]
     if name == "streamOrderEvents":
-        answers["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        answers["200"]["content"] = {"text/event-stream": {"schema": _EVENT}}
 
 
 def _never_null(schema: Document) -> None:
@@ -220,7 +274,7 @@ def _statuses(name: str, operation: Document) -> set[int]:
     if any(one["in"] == "path" for one in operation.get("parameters", [])):
         found.add(404)
     if "requestBody" in operation:
-        found |= {400, 413, 415, 422}
+        found |= {413, 415, 422}
     return found
 
 

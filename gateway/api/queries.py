@@ -53,7 +53,9 @@ class Page(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     page_size: PageSize = DEFAULT_SIZE
-    page_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_LENGTH)] | None = None
+    page_token: (
+        Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_LENGTH, pattern="^[A-Za-z0-9_-]+$")] | None
+    ) = None
 
 
 class Nothing(BaseModel):

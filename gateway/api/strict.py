@@ -40,6 +40,14 @@ def _clean(value: str) -> str:
         raise PydanticCustomError("text_not_allowed", "{reason}", {"reason": str(error)}) from None
 
 
+def _whole(value: object) -> object:
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+WHOLE: Final = BeforeValidator(_whole)
+"""In an Annotated int: a number without a fraction is whole however it is written, as JSON Schema has it (1.0, 1e2)."""
+
+
 def _within(text: str, longest: int) -> str:
     if len(text) > longest:  # normalising can make a text longer
         raise PydanticKnownError("string_too_long", {"max_length": longest})

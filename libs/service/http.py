@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.service import problems
 from libs.service.errors import StartupRefused
+from libs.service.framing import ProblemProtocol
 from libs.service.runtime import Runtime
 from libs.service.service import Service
 
@@ -102,6 +103,7 @@ def server(app: ASGIApp, *, shutdown_seconds: float) -> Server:
     return Server(
         uvicorn.Config(
             app,
+            http=ProblemProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",

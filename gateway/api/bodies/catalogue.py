@@ -1,19 +1,19 @@
 """Products, categories and stock, as clients send and get them."""
 
-from typing import Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, model_validator
 
 from gateway.api.bodies.fields import MAX_STOCK, Answer, Currency, Money, Name, never_null
-from gateway.api.strict import Id, StrictBody
+from gateway.api.strict import WHOLE, Id, StrictBody
 from libs.contracts.values import MAX_MINOR
 
 
 class Price(StrictBody):
     """A product's new unit price; orders under way keep the one they were validated with."""
 
-    amount_minor: int = Field(ge=0, le=MAX_MINOR, examples=[1999])
+    amount_minor: Annotated[int, WHOLE] = Field(ge=0, le=MAX_MINOR, examples=[1999])
     currency: Currency = Field(examples=["EUR"])
 
 
@@ -100,8 +100,10 @@ class StockChange(StrictBody):
         }
     )
 
-    on_hand: int | None = Field(None, ge=0, le=MAX_STOCK, json_schema_extra=never_null)
-    adjust: int | None = Field(None, ge=-MAX_STOCK, le=MAX_STOCK, json_schema_extra=never_null)
+    on_hand: Annotated[int, WHOLE] | None = Field(None, ge=0, le=MAX_STOCK, json_schema_extra=never_null)
+    adjust: Annotated[int, WHOLE] | None = Field(
+        None, ge=-MAX_STOCK, le=MAX_STOCK, json_schema_extra=never_null
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from gateway.api.bodies.fields import Answer, Money
-from gateway.api.strict import AS_TEXT, Id, StrictBody, trimmed
+from gateway.api.strict import AS_TEXT, WHOLE, Id, StrictBody, trimmed
 from gateway.domain.orders import Asked
 from libs.contracts.values import MAX_LINES, MAX_QUANTITY, Line, PaymentMethodId, ProductId, UserId
 
@@ -18,7 +18,7 @@ class LineIn(StrictBody):
     """One product and how many of it."""
 
     product_id: Id
-    quantity: int = Field(ge=1, le=MAX_QUANTITY, examples=[2])
+    quantity: Annotated[int, WHOLE] = Field(ge=1, le=MAX_QUANTITY, examples=[2])
 
 
 class OrderIn(StrictBody):

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from gateway.api.bodies.fields import MAX_DEPOSIT, NAME_PATTERN, Answer, Currency, Money
-from gateway.api.strict import StrictBody, trimmed
+from gateway.api.strict import WHOLE, StrictBody, trimmed
 
 MAX_LABEL: Final = 60
 
@@ -68,7 +68,7 @@ class Wallet(Answer):
 class DepositAmount(StrictBody):
     """Euro cents."""
 
-    amount_minor: int = Field(ge=1, le=MAX_DEPOSIT, examples=[5000])
+    amount_minor: Annotated[int, WHOLE] = Field(ge=1, le=MAX_DEPOSIT, examples=[5000])
     currency: Literal["EUR"] = Field(examples=["EUR"])
 
 

@@ -72,11 +72,11 @@ def quantities() -> Iterator[Case]:
         "-9223372036854775809": "greater_than_equal",
         "1" * 400: "less_than_equal",
         "1.5": "int_type",
-        "1.0": "int_type",
-        "1e0": "int_type",
         "1e400": "int_type",
+        "1e300": "less_than_equal",
+        "0.0": "greater_than_equal",
+        "1.0000000001": "int_type",
         "-1e400": "int_type",
-        "1E2": "int_type",
         '"1"': "int_type",
         '""': "int_type",
         "true": "int_type",
@@ -393,7 +393,7 @@ def money() -> Iterator[Case]:
         (10_000_001, "less_than_equal"),
         (2**63, "less_than_equal"),
         (1.5, "int_type"),
-        (1e300, "int_type"),
+        (1e300, "less_than_equal"),
         ("500", "int_type"),
         (True, "int_type"),
         (None, "int_type"),
@@ -561,7 +561,7 @@ def addresses() -> Iterator[Case]:
         yield query(f"{path}?page_size=0", "#/page_size", "greater_than_equal")
         yield query(f"{path}?limit=5", "#/limit", "extra_forbidden")
         yield query(f"{path}?page_token=nonsense", "#/page_token", "page_token_invalid")
-    yield query("/api/orders?page_token=%00", "#/page_token", "page_token_invalid")
+    yield query("/api/orders?page_token=%00", "#/page_token", "string_pattern_mismatch")
     yield query("/api/orders?page_token=", "#/page_token", "string_too_short")
     yield query("/api/orders?status=shipped", "#/status", "literal_error")
     yield query("/api/orders?from=yesterday", "#/from", "datetime_parsing")

@@ -36,3 +36,13 @@ async def test_names_in_every_script_are_taken_and_normalised(gate: Front) -> No
         answer = await gate.http.post("/auth/register", json=account)
         assert answer.status_code == 201, answer.text
         assert answer.json()["name"] == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize("written", ["1", "1.0", "1e0", "1E2", "0.1e1", "1000.000"])
+async def test_a_whole_number_however_it_is_written(gate: Front, written: str) -> None:
+    body = json.dumps(an_order()).replace('"quantity": 1', f'"quantity": {written}')
+    headers = {**await gate.bearer(), "Content-Type": "application/json", "Idempotency-Key": uuid4().hex}
+    answer = await gate.http.post("/api/orders", content=body, headers=headers)
+    assert answer.status_code == 202, answer.text
+    view = (await gate.http.get(answer.headers["location"], headers=headers)).json()
+    assert view["lines"][0]["quantity"] == int(float(written))
