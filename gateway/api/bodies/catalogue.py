@@ -100,9 +100,11 @@ class StockChange(StrictBody):
         }
     )
 
-    on_hand: Annotated[int, WHOLE] | None = Field(None, ge=0, le=MAX_STOCK, json_schema_extra=never_null)
-    adjust: Annotated[int, WHOLE] | None = Field(
-        None, ge=-MAX_STOCK, le=MAX_STOCK, json_schema_extra=never_null
+    on_hand: Annotated[int, Field(ge=0, le=MAX_STOCK), WHOLE] | None = Field(
+        None, json_schema_extra=never_null
+    )
+    adjust: Annotated[int, Field(ge=-MAX_STOCK, le=MAX_STOCK), WHOLE] | None = Field(
+        None, json_schema_extra=never_null
     )
 
     @model_validator(mode="after")

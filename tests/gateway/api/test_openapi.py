@@ -95,6 +95,14 @@ def test_schemas_are_valid_and_their_examples_fit() -> None:
     assert tried >= 25
 
 
+def test_bounds_are_said_in_the_words_of_json_schema() -> None:
+    said = json.dumps(DOCUMENT)
+    for word in ("ge", "le", "gt", "lt", "min_length", "max_length"):
+        assert f'"{word}":' not in said
+    stock = DOCUMENT["components"]["schemas"]["StockChange"]["properties"]
+    assert (stock["on_hand"]["minimum"], stock["adjust"]["maximum"]) == (0, 1_000_000_000)
+
+
 def test_bodies_forbid_what_they_do_not_name() -> None:
     for operation, _, _ in OPERATIONS:
         body = operation.get("requestBody")
