@@ -87,8 +87,12 @@ CORRUPTIONS: Final = (
         "I4",
         "payment",
         """
-        DELETE FROM payments
-        WHERE order_id = (SELECT order_id FROM payments WHERE status = 'completed' ORDER BY order_id DESC LIMIT 1)
+        WITH booked AS (
+            SELECT order_id FROM payments WHERE status = 'completed' ORDER BY order_id DESC LIMIT 1
+        ), attempts AS (
+            DELETE FROM payment_attempts USING booked WHERE payment_attempts.order_id = booked.order_id
+        )
+        DELETE FROM payments USING booked WHERE payments.order_id = booked.order_id
         """,
     ),
     _plant(
