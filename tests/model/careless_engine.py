@@ -10,7 +10,7 @@ from libs.messaging.message import Message, Outgoing
 from libs.saga import reducer
 from libs.saga.decision import Kind, Rejection
 from libs.saga.definition import Role, Step
-from libs.saga.inputs import Action, Cancel, Compensate, Force, Outcome, Reply, Timeout
+from libs.saga.inputs import Action, Cancel, Compensate, Force, Happened, Outcome, Reply, Timeout
 from libs.saga.instance import Flight, Instance, Reason, Status
 from libs.saga.turn import Turn
 from order_saga.domain import CANCEL, CREATE, Case, Desk
@@ -19,7 +19,7 @@ AnyTurn = Turn[Any]
 AnyStep = Step[Any]
 
 _begin, _succeeded, _refused = reducer._begin, reducer._succeeded, reducer._refused
-_undo_next = reducer._undo_next
+_undo_next, _go_on, _happened, _enter = reducer._undo_next, reducer._go_on, reducer._happened, reducer._enter
 _wake, _timeout, _reply = reducer._wake, reducer._timeout, reducer._reply
 _cancel, _operator, _force = reducer._cancel, reducer._operator, reducer._force
 _compensate_by_hand, _take_back = reducer._compensate_by_hand, order_saga.domain._take_back
@@ -118,6 +118,30 @@ def compensate_past_return(turn: AnyTurn, action: Compensate) -> Rejection | Non
         reducer._abandon(turn, Reason("cancelled_by_operator", action.why))
         return None
     return _compensate_by_hand(turn, action)
+
+
+def go_on_without_siblings(turn: AnyTurn) -> None:
+    """Undo at once, whatever is still in flight."""
+    if turn.status is Status.COMPENSATING:
+        reducer._undo_next(turn)
+    else:
+        _go_on(turn)
+
+
+def happened_too_early(turn: AnyTurn, happened: Happened) -> None:
+    """Hear an event only while something waits for it."""
+    if any(turn.saga.steps[flight.step].until is not None for flight in turn.flights):
+        _happened(turn, happened)
+    else:
+        turn.write(Kind.LATE, message_id=happened.message_id)
+
+
+def enter_with_deadline(turn: AnyTurn, number: int) -> None:
+    """Keep the saga's deadline past the point of no return."""
+    expires = turn.expires
+    _enter(turn, number)
+    if turn.status is Status.RUNNING:
+        turn.expires = expires
 
 
 def cancel_unknown(desk: Desk, message: Message[SagaCancelOrder]) -> Sequence[Outgoing]:

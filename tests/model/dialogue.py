@@ -1,34 +1,26 @@
-"""Tells a trace as a dialogue: who said what to whom, and what was decided."""
+"""Tells what happened in the world of orders: who said what to whom, and what was decided."""
 
 from collections.abc import Iterator
 
 from libs.saga.inputs import Force
-from tests.model.exploring import Trace, followed
-from tests.model.mail import Letter
+from tests.model.mail import Letter, Mail
 from tests.model.orchestrator import Away, Timer
 from tests.model.scenario import NAMES
-from tests.model.state import Label, Move
-from tests.model.world import World
+from tests.model.state import Effect, Label, Move
 
 
-def told(world: World, trace: Trace, wrong: str | None = None) -> list[str]:
-    """The lines of the dialogue; what is decided and sent is indented under what caused it."""
-    lines: list[str] = []
-    for count, (_, move) in enumerate(followed(world, trace), start=1):
-        lines.append(f"{count:4}. {_happened(world, move.label)}")
-        lines += (f"        {line}" for line in _followed(world, move))
-    if wrong is not None:
-        lines.append(f"   => {wrong}")
-    return lines
+def tell(mail: Mail, move: Move) -> list[str]:
+    """What happened, and then what was decided and sent."""
+    return [_happened(mail, move.label), *_followed(mail, move.effect)]
 
 
-def _followed(world: World, move: Move) -> Iterator[str]:
-    said = [part for part in move.effect.said if part]
+def _followed(mail: Mail, effect: Effect) -> Iterator[str]:
+    said = [part for part in effect.said if part]
     if said:
         yield "; ".join(said)
-    for number in move.effect.sent:
-        letter = world.mail.letters[number]
-        readers = ", ".join(world.mail.readers(letter)) or "nobody"
+    for number in effect.sent:
+        letter = mail.letters[number]
+        readers = ", ".join(mail.readers(letter)) or "nobody"
         yield f"-> {readers}: {_letter(letter)}"
 
 
@@ -37,12 +29,12 @@ def _letter(letter: Letter) -> str:
     return f"{type(letter.body).__name__}{asked}{' (a copy)' if letter.again else ''}"
 
 
-def _happened(world: World, label: Label) -> str:  # noqa: PLR0911 - a table: one sentence each
+def _happened(mail: Mail, label: Label) -> str:  # noqa: PLR0911 - a table: one sentence each
     match label:
         case (("read" | "read twice" | "crash" | "lost") as how, int(number), int(channel), int(letter)):
-            consumer, topic = world.mail.channels[channel]
-            read = f"{consumer} reads {_letter(world.mail.letters[letter])} of {NAMES[number]}"
-            lost = f"{_letter(world.mail.letters[letter])} of {NAMES[number]} is gone from {topic}"
+            consumer, topic = mail.channels[channel]
+            read = f"{consumer} reads {_letter(mail.letters[letter])} of {NAMES[number]}"
+            lost = f"{_letter(mail.letters[letter])} of {NAMES[number]} is gone from {topic}"
             return {
                 "read": read,
                 "read twice": f"{read}, and there is a copy of it in the topic",

@@ -4,17 +4,38 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from tests.model.interning import Interned
-from tests.model.invariants import Judge
 from tests.model.state import Label, Move, State
-from tests.model.world import World
 
 NONE = -1
 
 Trace: TypeAlias = tuple[tuple[Label, State], ...]
 """What happened, one by one, each with the state after it."""
+
+
+class Explorable(Protocol):
+    """A transition system, and what must hold in it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    def initial(self) -> State:
+        """Where it begins."""
+
+    def moves(self, state: State) -> Iterator[Move]:
+        """Everything that may happen next; what is listed first leads on without faults."""
+
+    def wrong(self, state: State) -> str | None:
+        """The first thing that is wrong with a state, if anything is."""
+
+    def quiet(self, state: State) -> bool:
+        """Whether everything has ended."""
+
+    def tell(self, move: Move) -> list[str]:
+        """What happened, and then what followed from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +64,8 @@ class Report:
 class Exploration:
     """One search; `most` bounds the states, what lies at the edge then is followed along one fair way each."""
 
-    def __init__(self, world: World, most: int) -> None:
+    def __init__(self, world: Explorable, most: int) -> None:
         self._world = world
-        self._judge = Judge(world)
         self._most = most
         self._numbers: dict[State, int] = {}
         self._states: list[State] = []
@@ -54,7 +74,7 @@ class Exploration:
         self._depths = array("i")
         self._onward = array("q")
         self._names = Interned[Label]()
-        self._report = Report(world.scenario.name)
+        self._report = Report(world.name)
 
     def run(self) -> Report:
         """Explore until the end, the bound, or the first violation."""
@@ -77,7 +97,7 @@ class Exploration:
         return number
 
     def _search(self) -> Found | None:
-        world, judge, report = self._world, self._judge, self._report
+        world, report = self._world, self._report
         numbers, states = self._numbers, self._states
         self._enter(world.initial(), NONE, NONE)
         here = 0
@@ -91,7 +111,7 @@ class Exploration:
                 there = numbers.get(move.state)
                 if there is None:
                     there = self._enter(move.state, here, self._names.number(move.label))
-                    if (wrong := judge.wrong(move.state)) is not None:
+                    if (wrong := world.wrong(move.state)) is not None:
                         return Found(wrong, self._trace(there))
                 if not move.optional and self._onward[here] == NONE:
                     self._onward[here] = there
@@ -113,7 +133,7 @@ class Exploration:
                 if self._report.found is not None:
                     return self._report.found
                 if onward == NONE:
-                    if not self._judge.quiet(self._states[here]):
+                    if not self._world.quiet(self._states[here]):
                         return Found("nothing leads on from here, and it has not ended", self._trace(here))
                     self._report.quiet += 1
                     break
@@ -133,7 +153,7 @@ class Exploration:
             there = self._numbers.get(move.state)
             if there is None:
                 there = self._enter(move.state, here, self._names.number(move.label))
-            if (wrong := move.wrong or self._judge.wrong(move.state)) is not None:
+            if (wrong := move.wrong or self._world.wrong(move.state)) is not None:
                 self._report.found = Found(wrong, self._trace(there))
             self._onward[here] = there
         return self._onward[here]
@@ -147,9 +167,20 @@ class Exploration:
             number = self._parents[number]
 
 
-def followed(world: World, trace: Trace) -> Iterator[tuple[State, Move]]:
+def followed(world: Explorable, trace: Trace) -> Iterator[tuple[State, Move]]:
     """The moves of a trace again, one by one, each with the state before it."""
     state = world.initial()
     for label, after in trace:
         yield state, next(m for m in world.moves(state) if m.label == label and m.state == after)
         state = after
+
+
+def told(world: Explorable, trace: Trace, wrong: str | None = None) -> list[str]:
+    """A trace as a dialogue; what is decided and sent is indented under what caused it."""
+    lines: list[str] = []
+    for count, (_, move) in enumerate(followed(world, trace), start=1):
+        happened, *rest = world.tell(move)
+        lines += (f"{count:4}. {happened}", *(f"        {line}" for line in rest))
+    if wrong is not None:
+        lines.append(f"   => {wrong}")
+    return lines

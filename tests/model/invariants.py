@@ -9,6 +9,7 @@ from libs.saga.instance import Status
 from tests.model import cards
 from tests.model.cards import Accounts, Provider
 from tests.model.participants import Warehouse
+from tests.model.parts import Parts
 from tests.model.scenario import CUSTOMER, WALLET, Plan, Scenario
 from tests.model.state import (
     ACCOUNTS,
@@ -23,13 +24,12 @@ from tests.model.state import (
     WAREHOUSE,
     State,
 )
-from tests.model.world import World
 
 
 class Judge:
     """Finds what is wrong with a state; each part of a state is judged once, and remembered."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Parts) -> None:
         self._world = world
         self._shelves: list[str | None] = []
         self._books: list[str | None] = []
@@ -150,7 +150,7 @@ def _card(accounts: Accounts, provider: Provider, order_id: OrderId) -> Iterator
         yield "I1: a payment failed, and the provider has the money"
 
 
-def _outcome(world: World, state: State, number: int, base: int) -> Iterator[str]:
+def _outcome(world: Parts, state: State, number: int, base: int) -> Iterator[str]:
     """I1, I5, I10 of one order at its end; and no accepted cancel was dropped."""
     asked = world.asked[state[base + CUSTOMERS]]
     plan, order_id = world.scenario.orders[number], world.ids[number]

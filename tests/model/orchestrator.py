@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from libs.contracts.reasons import ALREADY_UNDONE
 from libs.contracts.values import MessageId, OrderId
 from libs.messaging.message import Message
-from libs.saga.decision import Entry, Kind
-from libs.saga.definition import Role
+from libs.saga.definition import Saga
 from libs.saga.inputs import Action, Gap, Timeout
-from libs.saga.instance import Flight, Instance, Status
-from libs.saga.memory import dump, restore
+from libs.saga.instance import Instance
 from libs.service.service import Answer
 from order_saga import app, store
 from order_saga.cancel_completed_order import cancel_completed_order
@@ -23,6 +21,7 @@ from tests.model.mail import Letter
 from tests.model.participants import Deciders, answers
 from tests.model.scenario import NOW
 from tests.model.substitution import digest
+from tests.model.turns import earlier, judged, moved, not_a_step, read_out
 
 SECOND: Final = timedelta(seconds=1)
 LONG: Final = 60 * SECOND
@@ -122,31 +121,23 @@ def _taken_down(of: Book, sagas: Sagas, desk: Desk, sent: tuple[Letter, ...]) ->
     changed = {case.instance.type: case for case in desk.cases.values() if case.changed or not case.stored}
     if desk.rejected is not None:
         return Turned(replace(sagas, seen=None), said=(f"rejected: {desk.rejected.value}",))
-    said = tuple(_line(line.entry) for line in desk.journal)
-    owed, wrong = sagas.owed, None
+    definitions: dict[str, Saga[Any]] = {CREATE: of.create, CANCEL: of.take_back}
+    said = tuple(read_out(line.entry) for line in desk.journal)
+    owed: dict[str, tuple[str, ...]] = {CREATE: sagas.owed, CANCEL: ()}
+    wrong: str | None = None
     for kind, before in ((CREATE, sagas.create), (CANCEL, sagas.back)):
         if (case := changed.get(kind)) is None:
             continue
         lines = [line.entry for line in desk.journal if line.saga_id == case.instance.id]
         wrong = wrong or _not_stored(before, case) or _not_a_step(of, before, case.instance)
-        if kind == CREATE:
-            owed, finding = _judged(before, lines, owed)
-            wrong = wrong or finding
+        owed[kind], finding = judged(definitions[kind], before, lines, owed[kind])
+        wrong = wrong or finding
     create, back = (
         _settled(changed[kind].instance) if kind in changed else before
         for kind, before in ((CREATE, sagas.create), (CANCEL, sagas.back))
     )
-    after = Sagas(create, back, owed, None if sagas.seen is None else False)
+    after = Sagas(create, back, owed[CREATE], None if sagas.seen is None else False)
     return Turned(after, sent, said, wrong)
-
-
-def _line(entry: Entry) -> str:
-    detail = dict(entry.detail)
-    told = [entry.kind.value, entry.step or "", f"(attempt {entry.attempt})" if entry.attempt else ""]
-    told += [
-        detail[name] for name in ("command", "answer", "reason", "undo", "action", "why") if name in detail
-    ]
-    return " ".join(part for part in told if part)
 
 
 def _settled(instance: Instance[object]) -> Instance[object]:
@@ -154,96 +145,22 @@ def _settled(instance: Instance[object]) -> Instance[object]:
 
 
 def _not_stored(before: Instance[object] | None, case: Case) -> str | None:
-    """What the tables would refuse: a second row of a type, a saga without its deadline, a changed identity."""
+    """What the tables would refuse: a second row of a type, a changed identity."""
     after = case.instance
     if (before is not None) != case.stored:
         return f"{after.type} was opened twice for one order (unique business key)"
-    if after.finished != (after.deadline is None):
-        return f"{after.type} is {after.status} with deadline {after.deadline}"
     if before is not None and (before.id, before.version) != (after.id, after.version):
         return f"{after.type} changed its identity"
     return None
 
 
 def _not_a_step(of: Book, before: Instance[object] | None, after: Instance[object]) -> str | None:
-    """I7: revisions go up by one, statuses only forward; and the row reads back as it was."""
-    if after.revision != (1 if before is None else before.revision + 1):
-        return f"I7: {after.type} went to revision {after.revision}"
-    if before is not None and after.status not in _WAYS[before.status]:
-        return f"I7: {after.type} went from {before.status} to {after.status}"
     definition = of.known.of(after.type, after.version)
     if definition is None:
         return f"{after.type} {after.version} is not defined"
-    read = restore(definition, after.id, after.status, after.revision, after.parked_at, dump(after))
-    if read != after:
-        return f"{after.type} is not read back as it was written"
     if after.reason is not None and after.reason.code == ALREADY_UNDONE:
         return "a customer would read already_undone as the reason"
-    return None
-
-
-_WAYS: Final = {
-    Status.RUNNING: {Status.RUNNING, Status.COMPENSATING, Status.COMPENSATED, Status.COMPLETED},
-    Status.COMPENSATING: {Status.COMPENSATING, Status.COMPENSATED},
-    Status.COMPLETED: {Status.COMPLETED},
-    Status.COMPENSATED: {Status.COMPENSATED},
-}
-_AFTER_THE_END: Final = frozenset(
-    {
-        Kind.LATE,
-        Kind.STALE,
-        Kind.REPEATED,
-        Kind.UNEXPECTED,
-        Kind.NOTICE_ANSWERED,
-        Kind.CANCEL_PASSED_ON,
-    }
-)
-
-
-def _judged(
-    before: Instance[object] | None, lines: Sequence[Entry], owed: tuple[str, ...]
-) -> tuple[tuple[str, ...], str | None]:
-    """I6 and I7 of the saga that creates an order, from its journal alone: what is owed, and what is wrong."""
-    stack = list(owed)
-    ended = before is not None and before.finished
-    for line in lines:
-        if ended and line.kind not in _AFTER_THE_END:
-            return owed, f"I6: after its end: {_line(line)}"
-        if (wrong := _entry_judged(line, stack, before)) is not None:
-            return owed, f"I6: {wrong}"
-        ended = ended or line.kind in {Kind.COMPLETED, Kind.COMPENSATED}
-    return tuple(stack), None
-
-
-def _entry_judged(  # noqa: C901, PLR0911, PLR0912 - a table: one rule for each kind
-    line: Entry, stack: list[str], before: Instance[object] | None
-) -> str | None:
-    step = None if line.step is None else create_order.steps[line.step]
-    match line.kind:
-        case Kind.SENT if step is not None and step.role is Role.UNDO:
-            if not stack or create_order.undoes[step.name] != stack[-1]:
-                return f"{step.name} was sent, owed are the undos of {stack}"
-        case Kind.SENT if step is not None:
-            if before is not None and before.status is not Status.RUNNING:
-                return f"{step.name} was sent by a saga that is {before.status}"
-            if step.undo:
-                stack.append(step.name)
-        case Kind.STARTED if before is not None:
-            return "started twice"
-        case Kind.CANCEL_REQUESTED if before is None:
-            stack.append(create_order.stages[0].name)
-        case Kind.REFUSED if step is not None and step.name in stack:
-            stack.remove(step.name)
-        case Kind.COMPENSATING if before is not None and before.stage == "complete_order":
-            return "it turned back after the point of no return"
-        case Kind.UNDONE if step is not None:
-            if not stack or create_order.undoes[step.name] != stack.pop():
-                return f"{step.name} was done, which was not the next to be undone"
-        case Kind.COMPENSATED if stack:
-            return f"compensated, and the undos of {stack} are owed"
-        case _:
-            pass
-    return None
+    return not_a_step(definition, before, after)
 
 
 def claimed(
@@ -262,35 +179,16 @@ def claimed(
     passes = max(timeout.deadline - NOW, timedelta(0)) + (LONG if away is Away.PAST_IT else timedelta(0))
     gap = Gap(NOW - 9 * SECOND, NOW - SECOND) if away is Away.BEFORE_IT else None
     met = replace(timeout, deadline=timeout.deadline - passes, unwatched=gap)
-    moved = [
-        replace(timer, due=replace(timer.due, timeout=_moved(timer.due.timeout, passes))) for timer in timers
+    others = [
+        replace(timer, due=replace(timer.due, timeout=moved(timer.due.timeout, passes))) for timer in timers
     ]
     mine = Timer(Due(waiting.id, met), away, overtakes)
-    return _passed(sagas, passes), tuple(sorted((*moved, mine), key=repr))
-
-
-def _moved(timeout: Timeout, passes: timedelta) -> Timeout:
-    gap = timeout.unwatched
-    moved = None if gap is None else Gap(gap.start - passes, gap.end - passes)
-    return replace(timeout, deadline=timeout.deadline - passes, unwatched=moved)
+    return _passed(sagas, passes), tuple(sorted((*others, mine), key=repr))
 
 
 def _passed(sagas: Sagas, passes: timedelta) -> Sagas:
-    create, back = (None if saga is None else _earlier(saga, passes) for saga in (sagas.create, sagas.back))
+    create, back = (None if saga is None else earlier(saga, passes) for saga in (sagas.create, sagas.back))
     return replace(sagas, create=create, back=back)
-
-
-def _earlier(saga: Instance[object], passes: timedelta) -> Instance[object]:
-    def moved(moment: datetime | None) -> datetime | None:
-        return None if moment is None else moment - passes
-
-    def closer(flight: Flight) -> Flight:
-        times = (flight.due, flight.retry_at, flight.credited)
-        due, retry_at, credited = (moved(moment) for moment in times)
-        return replace(flight, due=due, retry_at=retry_at, credited=credited)
-
-    flights = tuple(closer(flight) for flight in saga.flights)
-    return replace(saga, flights=flights, expires=moved(saga.expires))
 
 
 def fire(of: Book, decide: Deciders, sagas: Sagas, order_id: OrderId, timer: Timer) -> Turned:

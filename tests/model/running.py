@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.model.dialogue import told
-from tests.model.exploring import Exploration
+from tests.model.exploring import Explorable, Exploration, told
 from tests.model.safeguards import SAFEGUARDS, Safeguard
 from tests.model.scenario import Scenario
 from tests.model.scenarios import SCENARIOS
+from tests.model.state import STRICT, Laxity
 from tests.model.substitution import CHANCE, substituted
+from tests.model.trip_world import TripScenario, TripWorld
 from tests.model.world import World
 
 UNBOUNDED: Final = 100_000_000
@@ -30,11 +31,16 @@ class Explored:
     length: int = 0
 
 
-def explore(scenario: Scenario, most: int, safeguard: Safeguard | None = None) -> Explored:
+def world_of(scenario: Scenario | TripScenario, laxity: Laxity = STRICT) -> Explorable:
+    """The transition system of a scenario."""
+    return TripWorld(scenario) if isinstance(scenario, TripScenario) else World(scenario, laxity)
+
+
+def explore(scenario: Scenario | TripScenario, most: int, safeguard: Safeguard | None = None) -> Explored:
     """Explore a scenario, without a safeguard where one is given."""
     without = () if safeguard is None else safeguard.substitutes
     with substituted(*CHANCE, *without):
-        world = World(scenario) if safeguard is None else World(scenario, safeguard.laxity)
+        world = world_of(scenario, STRICT if safeguard is None else safeguard.laxity)
         report = Exploration(world, most).run()
         found = report.found
         return Explored(

@@ -168,6 +168,24 @@ ENGINE: Final = (
         _engine("_force", careless_engine.force_and_disarm),
     ),
     Safeguard(
+        "siblings_awaited",
+        "undoing begins while parallel steps are in flight",
+        ("trip",),
+        _engine("_go_on", careless_engine.go_on_without_siblings),
+    ),
+    Safeguard(
+        "early_event_remembered",
+        "an event that comes before the pause that waits for it is passed over",
+        ("trip",),
+        _engine("_happened", careless_engine.happened_too_early),
+    ),
+    Safeguard(
+        "deadline_void_past_return",
+        "a saga's deadline turns it back after the point of no return too",
+        ("trip in time",),
+        _engine("_enter", careless_engine.enter_with_deadline),
+    ),
+    Safeguard(
         "inbox",
         "a message that comes again is decided again",
         ("cancel",),

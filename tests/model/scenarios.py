@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import Final
 
+from libs.saga.definition import Join
 from tests.model.scenario import CARD, CHAIR, LAMP, PRICE, Budget, Plan, Scenario, catalogue
+from tests.model.trip_world import TripScenario
 
 BY_CARD: Final = Plan(method=CARD.id)
 BOTH: Final = ((LAMP, 1), (CHAIR, 1))
@@ -24,7 +26,7 @@ SHORT: Final = {
 }
 """Deadlines before the first retry of what is asked without end, so that one timeout parks."""
 
-SCENARIOS: Final = (
+SCENARIOS: Final[tuple[Scenario | TripScenario, ...]] = (
     Scenario(
         name="cancel",
         about="an order paid from the wallet, cancelled twice, at any moment, before its start too",
@@ -44,6 +46,24 @@ SCENARIOS: Final = (
         orders=(Plan(),),
         budget=Budget(timeouts=2),
         catalogues=(catalogue(), catalogue(PRICE + 50), catalogue(active=False)),
+    ),
+    TripScenario(
+        name="trip",
+        about="parallel steps that turn back at the first refusal, a pivot, an event that may come early",
+        duplicates=1,
+        timeouts=1,
+    ),
+    TripScenario(
+        name="trip for all",
+        about="parallel steps that wait for all of them before they turn back",
+        join=Join.WAIT_ALL,
+        timeouts=2,
+    ),
+    TripScenario(
+        name="trip in time",
+        about="a saga that has a deadline of its own, up to the point of no return",
+        deadline=timedelta(seconds=40),
+        timeouts=2,
     ),
     Scenario(
         name="outage",

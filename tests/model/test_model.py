@@ -4,13 +4,13 @@ import pytest
 
 from libs.saga import reducer
 from tests.model import careless_engine
-from tests.model.dialogue import told
-from tests.model.exploring import Exploration, followed
+from tests.model.exploring import Exploration, followed, told
 from tests.model.running import explore, search
 from tests.model.safeguards import SAFEGUARDS
 from tests.model.scenario import Budget, Plan, Scenario
 from tests.model.scenarios import SCENARIOS
 from tests.model.substitution import CHANCE, Substitute, substituted
+from tests.model.trip_world import TripScenario
 from tests.model.world import World
 
 ALONE = Scenario(
@@ -28,7 +28,7 @@ QUICK = (
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_the_nearest_states_of_every_world_hold(scenario: Scenario) -> None:
+def test_the_nearest_states_of_every_world_hold(scenario: Scenario | TripScenario) -> None:
     explored = explore(scenario, 300)
     assert explored.wrong == ()
     assert explored.ends > 0

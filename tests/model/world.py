@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from tests.model import dialogue
 from tests.model.calling import Calling
 from tests.model.clock import Clock
+from tests.model.invariants import Judge
 from tests.model.parts import Parts
 from tests.model.people import People
 from tests.model.reading import Reading
@@ -16,7 +18,9 @@ class World(Parts):
 
     def __init__(self, scenario: Scenario, laxity: Laxity = STRICT) -> None:
         super().__init__(scenario, laxity)
+        self.name = scenario.name
         self._movers = (Reading(self), Clock(self), Calling(self), People(self))
+        self._judge = Judge(self)
 
     def moves(self, state: State) -> Iterator[Move]:
         """Everything that may happen next; what is listed first leads on without faults."""
@@ -27,3 +31,15 @@ class World(Parts):
         if state[CATALOGUE] + 1 < len(self.scenario.catalogues):
             after = changed(state, {CATALOGUE: state[CATALOGUE] + 1})
             yield Move(("catalogue", 0), after, optional=True)
+
+    def wrong(self, state: State) -> str | None:
+        """The first thing that is wrong with a state, if anything is."""
+        return self._judge.wrong(state)
+
+    def quiet(self, state: State) -> bool:
+        """Whether nothing is under way for any order."""
+        return self._judge.quiet(state)
+
+    def tell(self, move: Move) -> list[str]:
+        """What happened, and then what followed from it."""
+        return dialogue.tell(self.mail, move)
