@@ -24,6 +24,9 @@ SLICE: Final = 10_000
 """Records that are folded in one transaction, about."""
 NEAR: Final = 500
 """So few records behind the live tables, the rest is read while those are held."""
+NAME: Final = "order_history rebuild"
+HOLD_AT_MOST: Final = "20s"
+"""Where the last records do not come, the live tables are let go, and the rebuild ends without a swap."""
 HOLD_ATTEMPTS: Final = 20
 RETRY_SECONDS: Final = 0.2
 
@@ -67,7 +70,9 @@ class Rebuild:
         started = time.monotonic()
         async with AsyncExitStack() as stack:
             live = await stack.enter_async_context(
-                await connect(self._dsn, name="order_history rebuild", autocommit=True)
+                await connect(
+                    self._dsn, name=NAME, autocommit=True, idle_in_transaction_session_timeout=HOLD_AT_MOST
+                )
             )
             await shadow.act_as_owner(live)
             if not await shadow.claim(live):
@@ -77,7 +82,8 @@ class Rebuild:
             session = await stack.enter_async_context(
                 await connect(
                     self._dsn,
-                    name="order_history rebuild",
+                    name=NAME,
+                    idle_in_transaction_session_timeout="5min",  # it folds in between, and locks nobody out
                     search_path=f"{shadow.SCHEMA},public",
                     synchronous_commit="off",  # nothing here is worth a flush before the swap's own commit
                 )
@@ -110,8 +116,8 @@ class Rebuild:
 
     async def _targets(self, live: AsyncConnection[Row]) -> dict[TopicPartition, int]:
         """Where the live tables are in each partition, which must be a place that the topic has."""
-        bounds = await self._replay.bounds()
         stored = await shadow.live_offsets(live)
+        bounds = await self._replay.bounds()  # after the offsets: both grow, and these must be ahead
         for place, offset in stored.items():
             if place not in bounds or offset > bounds[place].end:
                 end = bounds[place].end if place in bounds else 0
