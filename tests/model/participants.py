@@ -1,7 +1,7 @@
 """Order, inventory and product as the model runs them: their real decide functions on rows held in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import inventory.app
@@ -52,7 +52,17 @@ def order_decides(
     """The order's row afterwards, and what is sent."""
     orders = Orders({} if row is None else {row.id: row})
     sent = answers(decide[type(message.body)](orders, message), message)
-    return orders.by_id.get(message.key), sent
+    return written(orders, row, message.key), sent
+
+
+def written(orders: Orders, row: Order | None, order_id: OrderId) -> Order | None:
+    """The row as the store's save leaves it: only what is marked as new, changed or priced is written."""
+    after = orders.by_id.get(order_id)
+    if after is None or order_id not in orders.new | orders.changed:
+        return row
+    if row is not None and order_id not in orders.priced:
+        return replace(after, charged=row.charged)
+    return after
 
 
 def inventory_decides(
