@@ -173,7 +173,7 @@ class _Desk:
                 raise _not_found(saga_id)
             message = Message(self._runtime.new_id(), order_id, Operate(saga_id, action), tx.now)
             desk = await store.load(self._book, tx, [message])
-            if saga_id in desk.retired:
+            if saga_id in desk.retired.values():
                 raise _refused(Rejection.FINISHED)
             sent = domain.operate(desk, message)
             if desk.rejected is not None:

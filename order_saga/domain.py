@@ -74,14 +74,14 @@ class JournalLine:
 class Desk:
     """The sagas that a batch is about, locked, and what was written down while deciding.
 
-    `retired` are ended sagas of versions that are no longer known.
+    `retired` are ended sagas of versions that are no longer known, by order and type.
     """
 
     book: Book
     now: datetime
     cases: dict[SagaId, Case] = field(default_factory=dict)
     by_order: dict[tuple[OrderId, str], SagaId] = field(default_factory=dict)
-    retired: set[SagaId] = field(default_factory=set)
+    retired: dict[tuple[OrderId, str], SagaId] = field(default_factory=dict)
     journal: list[JournalLine] = field(default_factory=list)
     ended: Counter[tuple[str, Status]] = field(default_factory=Counter)
     fired: int = 0
@@ -132,16 +132,26 @@ def begin(desk: Desk, message: Message[SagaCreateOrder]) -> list[Outgoing]:
     case = desk.of_order(message.key, CREATE)
     if case is not None:
         return _go_on(desk, case, Repeated(message.id), message)
+    if (message.key, CREATE) in desk.retired:
+        return []
     saga_id = SagaId(message.key)
     first = start(desk.book.create, saga_id, OrderSheet.asked(message.body), desk.now)
     return _open(desk, first, message, message.key, _partition(message))
 
 
 def cancel(desk: Desk, message: Message[SagaCancelOrder]) -> list[Outgoing]:
-    """Stop the order's saga, or take the completed order back; before its start, see to it that it never is."""
+    """Stop the order's saga, or take the completed order back; before its start, see to it that it never is.
+
+    Raises Undeliverable where the saga has ended in a version that is no longer known: what it knew of the order
+    cannot be read here. The dead letter can be redriven by a process that knows it.
+    """
     body = message.body
     reason = Reason(CANCELLED_BY_CUSTOMER, body.reason or "Cancelled by the customer.")
     case = desk.of_order(message.key, CREATE)
+    if (message.key, CREATE) in desk.retired:
+        raise Undeliverable(
+            "saga_version_retired", f"the saga of order {message.key} cannot be read any more"
+        )
     if case is None:
         sheet = OrderSheet.unseen(body)
         first = start_cancelled(desk.book.create, SagaId(message.key), sheet, reason, desk.now)
@@ -158,7 +168,7 @@ def reply(desk: Desk, message: Message[Event]) -> list[Outgoing]:
         return []
     case = desk.cases.get(saga_id)
     if case is None or case.order_id != message.key:
-        retired = saga_id in desk.retired
+        retired = saga_id in desk.retired.values()
         reason = "saga_version_retired" if retired else "unknown_saga"
         raise Undeliverable(reason, f"no saga {saga_id} of order {message.key} takes answers")
     asked = message.correlation
@@ -199,6 +209,8 @@ def _take_back(desk: Desk, created: Case, reason: Reason, message: Message[objec
     """Start the saga that undoes a completed order; an order has one at most."""
     if (case := desk.of_order(created.order_id, CANCEL)) is not None:
         return _go_on(desk, case, Repeated(MessageId(message.id)), message)
+    if (created.order_id, CANCEL) in desk.retired:
+        return []
     saga_id = SagaId(message_id(created.instance.id, created.instance.revision, CANCEL, 1, desk.now))
     sheet = sheet_of(created)
     cancellation = Cancellation(

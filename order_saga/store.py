@@ -142,7 +142,7 @@ async def load(book: Book, tx: Transaction, messages: Sequence[Message[object]])
         if saga is None and ended is None:
             raise SystemFault(f"{kind} version {version} of saga {saga_id} is not known here")
         if saga is None:
-            desk.retired.add(saga_id)
+            desk.retired[order_id, kind] = saga_id
             continue
         instance = restore(saga, saga_id, Status(status), revision, parked_at, data)
         case = Case(instance, order_id, partition, started, ended)

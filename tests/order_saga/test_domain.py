@@ -146,10 +146,28 @@ def test_an_answer_to_no_saga_or_about_another_order_is_a_dead_letter() -> None:
 def test_a_late_answer_to_a_saga_of_a_retired_version_is_a_dead_letter() -> None:
     office = Office()
     saga_id = SagaId(office.order.order_id)
-    office.desk.retired.add(saga_id)
+    office.desk.retired[office.order.order_id, CREATE] = saga_id
     event = good_answers(office.order)["open_order"]
     with pytest.raises(Undeliverable, match="saga_version_retired"):
         office.take(a_message(event, correlation=a_correlation(saga_id, "open_order")))
+
+
+def test_an_order_whose_saga_is_retired_is_not_started_again_and_its_cancel_is_a_dead_letter() -> None:
+    office = Office()
+    office.desk.retired[office.order.order_id, CREATE] = SagaId(office.order.order_id)
+    assert office.take(a_message(office.order)) == []
+    cancel = SagaCancelOrder(order_id=office.order.order_id, user_id=office.order.user_id, reason="")
+    with pytest.raises(Undeliverable, match="saga_version_retired"):
+        office.take(a_message(cancel))
+    assert not office.desk.cases
+
+
+def test_an_order_that_a_retired_saga_took_back_is_not_taken_back_again() -> None:
+    office = Office().completed()
+    office.desk.retired[office.order.order_id, CANCEL] = SagaId(a_user_id())
+    cancel = SagaCancelOrder(order_id=office.order.order_id, user_id=office.order.user_id, reason="")
+    assert office.take(a_message(cancel)) == []
+    assert len(office.desk.cases) == 1
 
 
 def test_an_operators_action_that_is_turned_down_says_why() -> None:
