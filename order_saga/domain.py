@@ -142,16 +142,14 @@ def begin(desk: Desk, message: Message[SagaCreateOrder]) -> list[Outgoing]:
 def cancel(desk: Desk, message: Message[SagaCancelOrder]) -> list[Outgoing]:
     """Stop the order's saga, or take the completed order back; before its start, see to it that it never is.
 
-    Raises Undeliverable where the saga has ended in a version that is no longer known: what it knew of the order
-    cannot be read here. The dead letter can be redriven by a process that knows it.
+    Raises LookupError where the saga has ended in a version that is not known here: what it knew of the order cannot
+    be read. The cancel is parked then, as another process of a deployment under way may know it.
     """
     body = message.body
     reason = Reason(CANCELLED_BY_CUSTOMER, body.reason or "Cancelled by the customer.")
     case = desk.of_order(message.key, CREATE)
     if (message.key, CREATE) in desk.retired:
-        raise Undeliverable(
-            "saga_version_retired", f"the saga of order {message.key} cannot be read any more"
-        )
+        raise LookupError(f"the saga of order {message.key} has ended in a version that is not known here")
     if case is None:
         sheet = OrderSheet.unseen(body)
         first = start_cancelled(desk.book.create, SagaId(message.key), sheet, reason, desk.now)
