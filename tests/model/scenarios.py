@@ -57,7 +57,8 @@ SCENARIOS: Final[tuple[Scenario | TripScenario, ...]] = (
         name="trip for all",
         about="parallel steps that wait for all of them before they turn back",
         join=Join.WAIT_ALL,
-        timeouts=2,
+        timeouts=1,
+        operator=1,
     ),
     TripScenario(
         name="trip in time",

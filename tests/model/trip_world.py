@@ -11,7 +11,19 @@ from libs.contracts.values import SagaId
 from libs.saga import reducer
 from libs.saga.decision import Decision
 from libs.saga.definition import Join, Role, Step
-from libs.saga.inputs import Cancel, Happened, Input, Reply, Timeout
+from libs.saga.inputs import (
+    Action,
+    Cancel,
+    Compensate,
+    Force,
+    Happened,
+    Input,
+    Outcome,
+    Reply,
+    Resend,
+    Resume,
+    Timeout,
+)
 from libs.saga.instance import Instance, Reason, Status
 from tests.libs.saga import trips
 from tests.libs.saga.trips import Trip, booking_of
@@ -49,6 +61,7 @@ class TripScenario:
     deadline: timedelta | None = None
     duplicates: int = 0
     timeouts: int = 0
+    operator: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,7 @@ class Outside:
     cancelled: bool
     duplicates: int
     timeouts: int
+    operator: int
 
 
 class TripWorld:
@@ -100,7 +114,8 @@ class TripWorld:
         """The trip has been asked for."""
         first = reducer.start(self._saga, SAGA_ID, Trip(), NOW)
         effect = self._taken(None, first)
-        outside = Outside(False, False, False, self._scenario.duplicates, self._scenario.timeouts)
+        scenario = self._scenario
+        outside = Outside(False, False, False, scenario.duplicates, scenario.timeouts, scenario.operator)
         return (
             effect.number,
             self._posted(((),) * (2 * len(SERVICES)), effect.sent),
@@ -123,6 +138,24 @@ class TripWorld:
         if not outside.cancelled:
             after = self._outside.number(replace(outside, cancelled=True))
             yield self._heard(state, ("cancel",), Cancel(REASON), {OUTSIDE: after})
+        if outside.operator:
+            after = self._outside.number(replace(outside, operator=outside.operator - 1))
+            for action in self._actions(state):
+                yield self._heard(state, ("operator", action), action, {OUTSIDE: after})
+
+    def _actions(self, state: State) -> Iterator[Action]:
+        """What an honest operator may do: success is declared only of what is so."""
+        saga, partners = self._journeys[state[SAGA]].saga, self._partners[state[PARTNERS]]
+        for kind in (Resume, Resend, Compensate):
+            yield kind(saga.revision, "ann", "model")
+        for flight in saga.flights:
+            yield Force(saga.revision, "ann", "model", flight.step, Outcome.REFUSED)
+            step = self._saga.steps[flight.step]
+            if step.command is not None:
+                done = partners[SERVICES.index(step.service)]
+                if done == "done" if step.role is not Role.UNDO else done in {"undone", "refused"}:
+                    good = ANSWERS[step.name][0]
+                    yield Force(saga.revision, "ann", "model", flight.step, Outcome.SUCCEEDED, good)
 
     # Messages
 
@@ -228,6 +261,8 @@ class TripWorld:
             decision = reducer.on(self._saga, journey.saga, heard, NOW)
         except Exception as error:  # noqa: BLE001 - whatever it raises, it is a violation
             return Effect(self._journeys.number(journey), wrong=f"the reducer raised {error!r}")
+        if decision.rejected is not None:
+            return Effect(self._journeys.number(journey), said=(f"rejected: {decision.rejected.value}",))
         return self._taken(journey, decision)
 
     def _taken(self, journey: Journey | None, decision: Decision[Trip]) -> Effect:
@@ -288,6 +323,8 @@ class TripWorld:
                 happened = f"{who} reads {what} [{slip.attempt}]{copy}"
             case ("fire", Timeout(step=step, attempt=attempt)):
                 happened = f"the saga decides on the deadline of {step} {attempt}"
+            case ("operator", action):
+                happened = f"the operator acts: {action}"
             case (what, *_):
                 happened = _PLAIN[str(what)]
             case _:
