@@ -16,12 +16,14 @@ from tests.model.scenarios import SCENARIOS
 def model(states: int) -> int:
     """Explore every scenario, `states` in all at most (0: each to its end); how many have a violation."""
     began = monotonic()
-    done = list(_explored(states))
-    for one in sorted(done, key=lambda one: one.states):
+    done: list[Explored] = []
+    for one in _explored(states):
+        done.append(one)
         edge = f", {one.left} at the edge" if one.left else ", to its end"
         print(
-            f"{one.name:14} {one.states:9,} states {one.transitions:10,} transitions "
-            f"depth {one.depth:3} ends {one.ends:6,} {one.seconds:6.1f} s{edge}"
+            f"{one.name:15} {one.states:9,} states {one.transitions:10,} transitions "
+            f"depth {one.depth:3} ends {one.ends:5,} {one.seconds:6.1f} s{edge}",
+            flush=True,
         )
     deepest = max(done, key=lambda one: one.depth)
     print(f"\nthe deepest trace, {deepest.depth} moves, of {deepest.name}:")

@@ -5,8 +5,8 @@ import pytest
 from libs.saga import reducer
 from tests.model import careless_engine
 from tests.model.exploring import Exploration, followed, told
-from tests.model.running import explore, search
-from tests.model.safeguards import SAFEGUARDS
+from tests.model.running import UNBOUNDED, explore, search
+from tests.model.safeguards import SAFEGUARDS, Safeguard
 from tests.model.scenario import Budget, Plan, Scenario
 from tests.model.scenarios import SCENARIOS
 from tests.model.substitution import CHANCE, Substitute, substituted
@@ -46,6 +46,11 @@ def test_a_missing_safeguard_is_noticed(name: str) -> None:
     found = search(name)
     assert found.wrong
     assert found.wrong[-1].startswith("   => ")
+
+
+def test_leaving_out_nothing_is_not_noticed() -> None:
+    (cancel,) = (scenario for scenario in SCENARIOS if scenario.name == "cancel")
+    assert explore(cancel, UNBOUNDED, Safeguard("nothing", "all is as before", ("cancel",))).wrong == ()
 
 
 def test_every_safeguard_is_looked_for_in_worlds_that_there_are() -> None:
