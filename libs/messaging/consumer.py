@@ -12,6 +12,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from libs.messaging.closing import close
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
 
@@ -21,6 +22,8 @@ FETCH_WAIT_MS: Final = 100
 MAX_POLL_INTERVAL_MS: Final = 24 * 3_600 * 1_000
 """The offsets in the database are the fence, so a slow batch need not cost the assignment."""
 
+JOIN_SECONDS: Final = 20.0
+"""A client that met a broker which knew of no broker yet, not even itself, would wait for five minutes or for ever."""
 LEAVE_SECONDS: Final = 3.0
 HINT_SECONDS: Final = 1.0
 
@@ -85,14 +88,13 @@ class RecordConsumer:
         """Join the group. Raises BrokerUnavailable where no broker answers."""
         self._consumer.subscribe(list(self._topics), listener=self._listener)
         with _unavailable():
-            await self._consumer.start()
+            async with asyncio.timeout(JOIN_SECONDS):
+                await self._consumer.start()
         self._started_at = time.time()
 
     async def stop(self) -> None:
         """Leave the group, so that another member takes over at once; gives up where no broker answers."""
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await self._consumer.stop()
+        await close(self._consumer, LEAVE_SECONDS)
 
     def silent_seconds(self) -> float:
         """For how long no broker has answered a fetch."""

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 
+from libs.messaging.closing import close
 from libs.messaging.consumer import Bounds
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
@@ -56,9 +57,7 @@ class Replay:
 
     async def stop(self) -> None:
         """Let go of the connection."""
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._consumer.stop()
+        await close(self._consumer, STOP_SECONDS)
 
     async def bounds(self) -> dict[TopicPartition, Bounds]:
         """Where each partition starts and ends now."""

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from libs.messaging.closing import close
 from libs.messaging.codec import UUID_V7
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.partitioning import key_hash
@@ -19,6 +20,7 @@ from libs.messaging.topics import retention
 
 POLL_MS: Final = 1_000
 SILENT_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 3.0
 CLOCKS_APART: Final = timedelta(hours=2)
 """How far before the time in an order's id its first record may have been stamped, clocks being what they are."""
 
@@ -168,4 +170,4 @@ async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(f"{bootstrap_servers}: {error!r}") from error
     finally:
-        await consumer.stop()
+        await close(consumer, STOP_SECONDS)

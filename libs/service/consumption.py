@@ -110,7 +110,9 @@ class Consumption(Generic[State]):
                         delay = FIRST_BACK_OFF_SECONDS
                     else:
                         delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
-                self._log.warning("consumer.silent", seconds=round(reader.silent_seconds()))
+                silent = round(reader.silent_seconds())
+                self._log.warning("consumer.silent", seconds=silent)
+                self.health.fault = f"no broker has answered for {silent} s"
             except (MessagingError, OSError) as error:
                 self._log.warning("consumer.start_failed", error=repr(error), retry_in_seconds=delay)
                 self.health.fault = repr(error)

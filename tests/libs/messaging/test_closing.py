@@ -1,0 +1,93 @@
+"""A consumer is closed in any outage, without taking its client's broken stop for a cancellation of ours."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+
+from devstack.kafka import EmbeddedKafka
+from devstack.processes import ProcessId
+from devstack.readiness import free_port
+from libs.messaging.consumer import RecordConsumer
+from libs.messaging.errors import BrokerUnavailable
+from libs.messaging.record import TopicPartition
+from libs.messaging.topics import create_topics
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+TOPICS = ("order-events", "product-events")
+CLOSED_SECONDS = 10.0
+
+
+class Nobody:
+    """A listener that has nothing to do."""
+
+    async def revoked(self, places: Iterable[TopicPartition]) -> None: ...
+    async def assigned(self, places: Iterable[TopicPartition]) -> None: ...
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedKafka, ProcessId]]:
+    """A broker of the test's own, to be killed."""
+    kafka = EmbeddedKafka(tmp_path / "kafka", free_port(), free_port(), heap="256m")
+    process = await kafka.start()
+    await create_topics(kafka.bootstrap_servers, partitions=3)
+    yield kafka, process
+    if process.alive:
+        os.kill(process.pid, signal.SIGCONT)
+    await kafka.stop()
+    kafka.remove()
+
+
+def clients_tasks() -> list[str]:
+    """What still runs of the Kafka client."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    return [
+        name
+        for coroutine in coroutines
+        if (name := getattr(coroutine, "__qualname__", "")).startswith(
+            ("AIOKafka", "Fetcher", "GroupCoordinator")
+        )
+    ]
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
+async def test_closing_ends_and_leaves_nothing_behind(
+    broker: tuple[EmbeddedKafka, ProcessId], fault: signal.Signals
+) -> None:
+    kafka, process = broker
+    consumer = RecordConsumer(
+        kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c"
+    )
+    await consumer.start()
+    await consumer.poll(10, 500)
+    os.kill(process.pid, fault)
+
+    async def noticed() -> bool:
+        await consumer.poll(10, 100)
+        return consumer.silent_seconds() > 1
+
+    await eventually(noticed)
+    async with asyncio.timeout(CLOSED_SECONDS):
+        await consumer.stop()
+
+    async def nothing_left() -> bool:
+        assert clients_tasks() == []
+        return True
+
+    await eventually(nothing_left)
+
+
+async def test_a_broker_that_is_away_is_said_so(broker: tuple[EmbeddedKafka, ProcessId]) -> None:
+    kafka, _process = broker
+    await kafka.stop()
+    consumer = RecordConsumer(
+        kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c"
+    )
+    with pytest.raises(BrokerUnavailable):
+        await consumer.start()
+    await consumer.stop()
