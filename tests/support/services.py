@@ -33,7 +33,7 @@ class ServiceProcess:
     ) -> None:
         self.service = service
         self.database = database
-        self.port = free_port()
+        self.port = int(environment.get("HTTP_PORT", free_port()))
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"{service}-{self.port}.log"
         self._environment = {
