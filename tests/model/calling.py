@@ -18,10 +18,10 @@ class Calling:
         self._at_rest: dict[tuple[int, int, int], bool] = {}
 
     def moves(self, state: State, number: int, base: int) -> Iterator[Move]:
-        order_id, slot = self._parts.ids[number], base + PROVIDER
+        slot = base + PROVIDER
         if self._rests(number, state[ACCOUNTS], state[slot]):
             return
-        accounts, provider = self._parts.accounts[state[ACCOUNTS]], self._parts.providers[state[slot]]
+        provider = self._parts.providers[state[slot]]
         for call in dict.fromkeys(provider.calls):
             if call.verdict is None:
                 yield from self._carried_out(state, number, slot, provider, call)
@@ -34,12 +34,22 @@ class Calling:
             yield Move(
                 ("captures late", number), changed(state, {slot: self._parts.providers.number(captured)})
             )
+        yield from self._due(state, number, slot)
+
+    def _due(self, state: State, number: int, slot: int) -> Iterator[Move]:
+        """Claim what is due, or let a claim run out."""
+        order_id = self._parts.ids[number]
+        accounts, provider = self._parts.accounts[state[ACCOUNTS]], self._parts.providers[state[slot]]
         if (claim := cards.claim(accounts, provider, order_id)) is not None:
             changes = {
                 ACCOUNTS: self._parts.accounts.number(claim[0]),
                 slot: self._parts.providers.number(claim[1]),
             }
             yield Move(("call", number), changed(state, changes))
+        days = self._parts.left(state[BUDGET]).days
+        if days is not None and (later := cards.half_a_day_later(accounts, order_id)) is not None:
+            after = changed(state, {ACCOUNTS: self._parts.accounts.number(later), BUDGET: days})
+            yield Move(("half a day", number), after, optional=True)
         out = cards.run_out(accounts, provider, order_id)
         if out is not None:
             changes = {

@@ -20,6 +20,7 @@ from tests.model.substitution import digest
 PAYMENT: Final[Deciders] = {route.body: route.decide for route in payment.app.service.routes}
 
 LEASE: Final = timedelta(seconds=30)
+HALF_A_DAY: Final = timedelta(hours=13)
 
 Booked: TypeAlias = tuple[str, str, int, OrderId]
 """A ledger entry: account, kind, amount, order."""
@@ -105,12 +106,18 @@ def not_stored(accounts: Accounts) -> str | None:
         }.get(one.status, True)
         if not tells or (refunded and not captured):
             return f"I1: a payment is {one.status}, captured {captured}, refunded {refunded}"
-    for attempt in accounts.attempts:
-        open_ends = (attempt.token, attempt.claimed_until) != (None, None) or attempt.waiters
-        if attempt.state == "done" and open_ends:
-            return "an attempt is done with ends left open"
-        if attempt.ask == "charge" and attempt.state != "done" and attempt.token is None:
-            return "a charge without a token"
+    return next((wrong for one in accounts.attempts if (wrong := _attempt_wrong(one)) is not None), None)
+
+
+def _attempt_wrong(attempt: Attempt) -> str | None:
+    first, asking = attempt.first_sent_at, attempt.ask == "charge" and attempt.in_flight(NOW)
+    if asking and first is not None and NOW - first >= HALF_A_DAY:
+        return "I1: a charge was sent under a key that its provider may have forgotten"
+    open_ends = (attempt.token, attempt.claimed_until) != (None, None) or attempt.waiters
+    if attempt.state == "done" and open_ends:
+        return "an attempt is done with ends left open"
+    if attempt.ask == "charge" and attempt.state != "done" and attempt.token is None:
+        return "a charge without a token"
     return None
 
 
@@ -207,7 +214,7 @@ def claim(accounts: Accounts, provider: Provider, order_id: OrderId) -> tuple[Ac
         return None
     ask: Ask = attempt.ask
     if ask == "charge" and not may_charge(attempt, NOW):
-        ask = "query"
+        ask = "query"  # as the claim's statement says
     until = NOW + LEASE
     sent = attempt.first_sent_at or NOW if ask == "charge" else attempt.first_sent_at
     claimed = replace(attempt, ask=ask, claimed_until=until, next_at=until, first_sent_at=sent)
@@ -225,6 +232,14 @@ def run_out(accounts: Accounts, provider: Provider, order_id: OrderId) -> tuple[
     )
     strays = (call for call in provider.calls if call.stray)
     return accounts.with_attempt(gone), provider.with_calls(*calls, *strays)
+
+
+def half_a_day_later(accounts: Accounts, order_id: OrderId) -> Accounts | None:
+    """What is still due for an order after half a day in which nobody asked; None where nothing was ever sent."""
+    attempt = accounts.attempt(order_id)
+    if attempt is None or attempt.state == "done" or attempt.first_sent_at is None or attempt.in_flight(NOW):
+        return None
+    return accounts.with_attempt(replace(attempt, first_sent_at=attempt.first_sent_at - HALF_A_DAY))
 
 
 def _older(claimed_until: datetime) -> datetime:

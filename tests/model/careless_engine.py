@@ -22,6 +22,7 @@ _begin, _succeeded, _refused = reducer._begin, reducer._succeeded, reducer._refu
 _undo_next, _go_on, _happened, _enter = reducer._undo_next, reducer._go_on, reducer._happened, reducer._enter
 _wake, _timeout, _reply = reducer._wake, reducer._timeout, reducer._reply
 _cancel, _operator, _force = reducer._cancel, reducer._operator, reducer._force
+_cancel_order = order_saga.domain.cancel
 _compensate_by_hand, _take_back = reducer._compensate_by_hand, order_saga.domain._take_back
 
 
@@ -148,6 +149,12 @@ def cancel_unknown(desk: Desk, message: Message[SagaCancelOrder]) -> Sequence[Ou
     if desk.of_order(message.key, CREATE) is None:
         return []
     return order_saga.domain.cancel(desk, message)
+
+
+def cancel_retired(desk: Desk, message: Message[SagaCancelOrder]) -> Sequence[Outgoing]:
+    """Take a saga that has ended in an unknown version for one that never was."""
+    desk.retired.clear()
+    return _cancel_order(desk, message)
 
 
 def begin_again(desk: Desk, message: Message[SagaCreateOrder]) -> Sequence[Outgoing]:

@@ -31,12 +31,18 @@ def _letter(letter: Letter) -> str:
 
 def _happened(mail: Mail, label: Label) -> str:  # noqa: PLR0911 - a table: one sentence each
     match label:
-        case (("read" | "read twice" | "crash" | "lost") as how, int(number), int(channel), int(letter)):
+        case (
+            ("read" | "read twice" | "read by the old" | "crash" | "lost") as how,
+            int(number),
+            int(channel),
+            int(letter),
+        ):
             consumer, topic = mail.channels[channel]
             read = f"{consumer} reads {_letter(mail.letters[letter])} of {NAMES[number]}"
             lost = f"{_letter(mail.letters[letter])} of {NAMES[number]} is gone from {topic}"
             return {
                 "read": read,
+                "read by the old": f"{read}, in a process without the next version",
                 "read twice": f"{read}, and there is a copy of it in the topic",
                 "crash": f"{read}, commits, and dies before it acknowledges",
                 "lost": lost,
@@ -75,6 +81,7 @@ _PLAIN = {
     "looks": "an operator looks at {}'s saga",
     "call": "payment calls the provider about {}",
     "captures late": "the provider captures {}'s charge at last",
+    "half a day": "half a day passes in which nobody asks about {}",
     "lease ends": "payment's claim on {} runs out",
     "catalogue": "the catalogue changes",
 }

@@ -20,6 +20,7 @@ from order_saga.domain import CANCEL, CREATE, Book, Case, Desk, Due, Operate
 from tests.model.mail import Letter
 from tests.model.participants import Deciders, answers
 from tests.model.scenario import NOW
+from tests.model.second_version import create_order_2
 from tests.model.substitution import digest
 from tests.model.turns import earlier, judged, moved, not_a_step, read_out
 
@@ -90,11 +91,20 @@ class Turned:
     wrong: str | None = None
 
 
+class NotHere(Exception):  # noqa: N818 - not an error: another process will do it
+    """This process leaves a message to another: it does not know the version of its saga."""
+
+
 def book(times: dict[str, timedelta]) -> Book:
     """The two sagas as they run, with other times where the scenario wants them."""
     ours = {name: time for name, time in times.items() if name in create_order.steps}
     theirs = {name: time for name, time in times.items() if name in cancel_completed_order.steps}
     return Book.of(create_order.tuned(**ours), cancel_completed_order.tuned(**theirs))
+
+
+def next_book(now: Book) -> Book:
+    """The book of a process that was deployed with a next version of the first saga."""
+    return Book.of(create_order_2, now.take_back, now.create)
 
 
 def deciders(of: Book) -> Deciders:
@@ -103,15 +113,27 @@ def deciders(of: Book) -> Deciders:
 
 
 def receive(of: Book, decide: Deciders, sagas: Sagas, message: Message[object]) -> Turned:
-    """Run one message through the orchestrator, on just those sagas that its store would load."""
+    """Run one message through the orchestrator, on just those sagas that its store would load.
+
+    Raises NotHere where a saga's version is unknown: the batch is rolled back, or the message parked.
+    """
     ids, orders = store._sought([message])
     desk = Desk(of, NOW)
     for saga in sagas.each:
-        if saga.id in ids or message.key in orders:
-            held = Case(saga, message.key, 0, NOW, NOW if saga.finished else None)
-            desk.put(held)
+        if saga.id not in ids and message.key not in orders:
+            continue
+        if of.known.of(saga.type, saga.version) is not None:
+            desk.put(Case(saga, message.key, 0, NOW, NOW if saga.finished else None))
+        elif saga.finished:
+            desk.retired[message.key, saga.type] = saga.id
+        else:
+            raise NotHere
     try:
         given: Answer = decide[type(message.body)](desk, message)
+    except LookupError as error:
+        if desk.retired:
+            raise NotHere from error
+        return Turned(sagas, wrong=f"the orchestrator raised {error!r}")
     except Exception as error:  # noqa: BLE001 - whatever it raises, it is a violation
         return Turned(sagas, wrong=f"the orchestrator raised {error!r}")
     return _taken_down(of, sagas, desk, answers(given, message))
@@ -121,7 +143,6 @@ def _taken_down(of: Book, sagas: Sagas, desk: Desk, sent: tuple[Letter, ...]) ->
     changed = {case.instance.type: case for case in desk.cases.values() if case.changed or not case.stored}
     if desk.rejected is not None:
         return Turned(replace(sagas, seen=None), said=(f"rejected: {desk.rejected.value}",))
-    definitions: dict[str, Saga[Any]] = {CREATE: of.create, CANCEL: of.take_back}
     said = tuple(read_out(line.entry) for line in desk.journal)
     owed: dict[str, tuple[str, ...]] = {CREATE: sagas.owed, CANCEL: ()}
     wrong: str | None = None
@@ -130,7 +151,7 @@ def _taken_down(of: Book, sagas: Sagas, desk: Desk, sent: tuple[Letter, ...]) ->
             continue
         lines = [line.entry for line in desk.journal if line.saga_id == case.instance.id]
         wrong = wrong or _not_stored(before, case) or _not_a_step(of, before, case.instance)
-        owed[kind], finding = judged(definitions[kind], before, lines, owed[kind])
+        owed[kind], finding = judged(_definition(of, case.instance), before, lines, owed[kind])
         wrong = wrong or finding
     create, back = (
         _settled(changed[kind].instance) if kind in changed else before
@@ -155,12 +176,16 @@ def _not_stored(before: Instance[object] | None, case: Case) -> str | None:
 
 
 def _not_a_step(of: Book, before: Instance[object] | None, after: Instance[object]) -> str | None:
-    definition = of.known.of(after.type, after.version)
-    if definition is None:
-        return f"{after.type} {after.version} is not defined"
     if after.reason is not None and after.reason.code == ALREADY_UNDONE:
         return "a customer would read already_undone as the reason"
-    return not_a_step(definition, before, after)
+    return not_a_step(_definition(of, after), before, after)
+
+
+def _definition(of: Book, saga: Instance[object]) -> Saga[Any]:
+    definition = of.known.of(saga.type, saga.version)
+    if definition is None:
+        raise LookupError(f"{saga.type} version {saga.version} is not defined")
+    return definition
 
 
 def claimed(

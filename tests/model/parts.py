@@ -25,7 +25,8 @@ class Parts:
         self.scenario = scenario
         self.laxity = laxity
         self.ids = ORDERS[: len(scenario.orders)]
-        self.book = orchestrator.book(dict(scenario.times))
+        self.old_book = orchestrator.book(dict(scenario.times))
+        self.book = orchestrator.next_book(self.old_book) if scenario.rollout else self.old_book
         self.decides: dict[str, Deciders] = {
             "order_saga": orchestrator.deciders(self.book),
             "order": dict(participants.ORDER),

@@ -12,10 +12,12 @@ from tests.model.state import (
     BUDGET,
     CATALOGUE,
     CUSTOMERS,
+    PER_ORDER,
     PROVIDER,
     QUEUES,
     ROW,
     SAGAS,
+    SHARED,
     TIMERS,
     WAREHOUSE,
     Effect,
@@ -43,6 +45,8 @@ class Reading:
             yield Move(("read", *named), changed(state, changes), effect)
             if self._mail.letters[letter].again:
                 continue
+            if self._parts.scenario.rollout and channel == self._mail.starts:
+                yield from self._by_the_old(state, base, delivery)
             if left.duplicates is not None:
                 kept = self._mail.put(self._mail.back(rest, channel, letter, first=False), effect.sent)
                 after = changed(state, changes | {BUDGET: left.duplicates, base + QUEUES: kept})
@@ -77,6 +81,23 @@ class Reading:
         if known is None:
             known = self._parts.decided[key] = self._decide(state[part], delivery, number)
         return known
+
+    def _by_the_old(self, state: State, base: int, delivery: Delivery) -> Iterator[Move]:
+        """What a process makes of a start or a cancel that does not know the next version yet."""
+        parts, sagas = self._parts, state[base + SAGAS]
+        key = ("old", sagas, delivery.letter)
+        if key not in parts.decided:
+            message = self._mail.letters[delivery.letter].message()
+            of = parts.old_book
+            try:
+                turned = orchestrator.receive(of, orchestrator.deciders(of), parts.sagas[sagas], message)
+            except orchestrator.NotHere:
+                return
+            parts.decided[key] = parts.turned(turned)
+        effect = parts.decided[key]
+        changes = {base + SAGAS: effect.number, base + QUEUES: self._mail.put(delivery.rest, effect.sent)}
+        label = ("read by the old", (base - SHARED) // PER_ORDER, delivery.channel, delivery.letter)
+        yield Move(label, changed(state, changes), effect, optional=True)
 
     def _decide(self, before: int, delivery: Delivery, number: int) -> Effect:
         letter = self._mail.letters[delivery.letter]

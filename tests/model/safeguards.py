@@ -19,7 +19,7 @@ from libs.contracts.payment import ProcessPayment, RefundPayment
 from libs.saga import reducer
 from libs.saga.turn import Turn
 from libs.service.service import on, on_message
-from tests.model import careless_engine, careless_participants
+from tests.model import cards, careless_engine, careless_participants
 from tests.model.participants import Decide
 from tests.model.state import STRICT, Laxity
 from tests.model.substitution import Substitute
@@ -148,6 +148,12 @@ ENGINE: Final = (
         "every start of an order's saga starts one",
         ("forgotten",),
         laxity=_route("order_saga", SagaCreateOrder, _whole(SagaCreateOrder, careless_engine.begin_again)),
+    ),
+    Safeguard(
+        "retired_version",
+        "a saga that ended in a version unknown to this process is taken for none",
+        ("rollout",),
+        (Substitute(order_saga.domain, "cancel", careless_engine.cancel_retired),),
     ),
     Safeguard(
         "revision_check",
@@ -289,6 +295,15 @@ PARTICIPANTS: Final = (
         "a charge that the provider does not know yet is called undone",
         ("card", "late card"),
         (Substitute(payment.domain.outcome, "_undoing", careless_participants.undone_when_not_found),),
+    ),
+    Safeguard(
+        "no_charge_after_hours",
+        "a charge is sent under its key however long ago it was first sent",
+        ("next morning",),
+        (
+            Substitute(payment.domain.outcome, "may_charge", lambda *_: True),
+            Substitute(cards, "may_charge", lambda *_: True),
+        ),
     ),
     Safeguard(
         "refund_until_granted",

@@ -67,7 +67,8 @@ class Budget:
     acknowledged, and with it what it had only in memory. `timeouts`: a deadline or a retry comes while
     something is still under way (when all is quiet, they are free). `losses`: a message is gone from
     its topic. `silences`: a call to the provider is given up. `denials`: the provider will not give
-    money back, yet. `operator`: an operator looks at a saga, and acts later.
+    money back, yet. `days`: half a day passes before payment goes on. `operator`: an operator looks at a saga, and acts
+    later.
     """
 
     duplicates: int = 0
@@ -76,6 +77,7 @@ class Budget:
     losses: int = 0
     silences: int = 0
     denials: int = 0
+    days: int = 0
     operator: int = 0
 
 
@@ -85,7 +87,8 @@ class Scenario:
 
     `reordering`: messages of one topic and key may overtake each other. `forgetful`: the inboxes have
     forgotten, so that a message that comes again is decided again. `times` are the times of steps and
-    pauses that differ from the definition's. `catalogues` follow each other, at any moment.
+    pauses that differ from the definition's. `catalogues` follow each other, at any moment. `rollout`: beside
+    the process that runs a next version of the saga, one without it still reads starts and cancels.
     """
 
     name: str
@@ -99,3 +102,4 @@ class Scenario:
     times: Mapping[str, timedelta] = field(default_factory=dict)
     catalogues: tuple[Mapping[ProductId, Product], ...] = field(default_factory=lambda: (catalogue(),))
     compensate_running: bool = False
+    rollout: bool = False

@@ -47,6 +47,13 @@ SCENARIOS: Final[tuple[Scenario | TripScenario, ...]] = (
         budget=Budget(timeouts=2),
         catalogues=(catalogue(), catalogue(PRICE + 50), catalogue(active=False)),
     ),
+    Scenario(
+        name="rollout",
+        about="a next version of the saga is deployed while processes without it still read",
+        orders=(Plan(cancels=2),),
+        budget=Budget(duplicates=1, timeouts=1),
+        rollout=True,
+    ),
     TripScenario(
         name="trip",
         about="parallel steps that turn back at the first refusal, a pivot, an event that may come early",
@@ -141,6 +148,12 @@ SCENARIOS: Final[tuple[Scenario | TripScenario, ...]] = (
         stock={LAMP: 1, CHAIR: 2},
         balance=250,
         budget=Budget(duplicates=1),
+    ),
+    Scenario(
+        name="next morning",
+        about="a charge of which nothing is known, and that is asked about half a day later",
+        orders=(Plan(method=CARD.id, settlements=("captured", "refused")),),
+        budget=Budget(silences=1, days=1, timeouts=1),
     ),
     Scenario(
         name="crashes",

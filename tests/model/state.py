@@ -28,6 +28,7 @@ class Left(NamedTuple):
     losses: int | None
     silences: int | None
     denials: int | None
+    days: int | None
     operator: int | None
 
 
