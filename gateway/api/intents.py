@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 
 from gateway.api.gate import Gate, open_gate
 from gateway.api.history import statuses
-from gateway.domain.orders import CANCEL, CANCELLED, CANCELLING, message
+from gateway.domain.orders import CANCEL, CANCELLED, CANCELLING, COMPLETED, message
 from gateway.store import accounts, intents
 from libs.contracts.values import OrderId
 from libs.service.problems import Problem
@@ -21,6 +21,8 @@ ASK_FOR: Final = 1_000
 SEND_AT_ONCE: Final = 500
 FIRST: Final = (OrderId(UUID(int=0)), "")
 TIDY_SECONDS: Final = 600.0
+REFUSED_AFTER: Final = timedelta(days=7)
+"""An order that is still completed so long after its cancellation was asked for has refused it, say because it is shipped."""
 ORDERS_IN_LOG: Final = 20
 
 
@@ -58,9 +60,14 @@ async def close_seen(gate: Gate) -> int:
             page = await intents.unsettled(tx, place, young, ASK_FOR)
         if not page:
             break
-        place = page[-1]
-        seen = await statuses(gate, list(dict.fromkeys(order_id for order_id, _ in page)))
-        settled = [one for one in page if _has_effect(one[1], seen.get(str(one[0])))]
+        place = page[-1][:2]
+        seen = await statuses(gate, list(dict.fromkeys(order_id for order_id, _, _ in page)))
+        long_ago = tx.now - REFUSED_AFTER
+        settled = [
+            (order_id, kind)
+            for order_id, kind, since in page
+            if _has_effect(kind, seen.get(str(order_id)), refused=since < long_ago)
+        ]
         if settled:
             async with gate.database.transaction() as tx:
                 await intents.close(tx, settled)
@@ -68,9 +75,11 @@ async def close_seen(gate: Gate) -> int:
     return closed
 
 
-def _has_effect(kind: str, status: str | None) -> bool:
-    """An order's intent has it when the order is known; a cancellation's when that shows."""
-    return status in {CANCELLING, CANCELLED} if kind == CANCEL else status is not None
+def _has_effect(kind: str, status: str | None, *, refused: bool) -> bool:
+    """An order's intent has it when the order is known; a cancellation's when it shows, or never came to be."""
+    if kind == CANCEL:
+        return status in {CANCELLING, CANCELLED} or (refused and status == COMPLETED)
+    return status is not None
 
 
 async def send_due(gate: Gate) -> int:

@@ -46,7 +46,7 @@ OF_USER: Final = """
     ORDER BY order_id DESC LIMIT %s
 """
 UNSETTLED: Final = """
-    SELECT order_id, kind FROM order_intents
+    SELECT order_id, kind, created_at FROM order_intents
     WHERE (order_id, kind) > (%s::uuid, %s::text) AND created_at < clock_timestamp() - %s::interval
     ORDER BY order_id, kind LIMIT %s
 """
@@ -165,10 +165,10 @@ async def of_user(tx: Transaction, user_id: UserId, before: OrderId | None, limi
 
 async def unsettled(
     tx: Transaction, after: tuple[OrderId, str], age: timedelta, limit: int
-) -> list[tuple[OrderId, str]]:
-    """Open intents of at least this age by order id and kind, after these."""
+) -> list[tuple[OrderId, str, datetime]]:
+    """Open intents of at least this age by order id and kind, after these, and since when each is open."""
     rows = await tx.fetch(UNSETTLED, [*after, age, limit])
-    return [(OrderId(order_id), kind) for order_id, kind in rows]
+    return [(OrderId(order_id), kind, created_at) for order_id, kind, created_at in rows]
 
 
 async def close(tx: Transaction, settled: Sequence[tuple[OrderId, str]]) -> None:

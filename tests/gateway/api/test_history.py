@@ -205,6 +205,28 @@ async def test_intents_close_when_their_effect_is_there_and_not_before(gate: Fro
         assert view["status"] == status
 
 
+async def test_a_cancellation_that_was_refused_is_not_asked_for_for_ever(gate: Front) -> None:
+    user_id = a_user_id()
+    mine = await gate.bearer(user_id=user_id)
+    order_id = (await gate.order(mine)).json()["order_id"]
+    await seen(gate, user_id, order_id, completed=True)
+    await gate.http.post(f"/api/orders/{order_id}/cancel", headers=mine)
+
+    async def after(days: float) -> list[str]:
+        await gate.database.rows(
+            "UPDATE order_intents SET created_at = clock_timestamp() - make_interval(secs => %s) WHERE user_id = %s",
+            days * 86_400,
+            user_id,
+        )
+        await intents.close_seen(open_gate(gate.runtime))
+        left = await gate.database.rows("SELECT kind FROM order_intents WHERE user_id = %s", user_id)
+        return [kind for (kind,) in left]
+
+    assert await after(6.9) == ["cancel"]
+    assert await after(7.1) == []
+    assert (await gate.http.get(f"/api/orders/{order_id}", headers=mine)).json()["status"] == "completed"
+
+
 async def test_an_intent_without_effect_is_sent_again_with_the_same_id_less_and_less_often(
     gate: Front,
 ) -> None:
