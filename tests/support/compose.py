@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from bench.stack import AS_IT_IS, ROOT, Stack, StackFailedError, StackInfo
+from bench.stack import AS_IT_IS, ROOT, Stack, StackFailedError, StackInfo, runs
 from devstack.compose import container
 
 UP_SECONDS: Final = 900
@@ -22,17 +22,28 @@ class ComposeStack(Stack):
 
     def __init__(self, folder: Path, environment: Mapping[str, str] = AS_IT_IS) -> None:
         super().__init__(folder, port_offset=0)
+        self._begun = False
         self._own = {**os.environ, **environment, "STACK_DIR": str(folder.absolute())}
 
     async def up(self, environment: Mapping[str, str] = AS_IT_IS) -> StackInfo:
-        """Start what does not run, wait until all of it is healthy, and say where it is."""
-        await asyncio.to_thread(self.compose, "up", "--detach", "--wait", environment=environment)
-        await asyncio.to_thread(self._run, [sys.executable, "-m", "devstack.compose"], self._own)
+        """Start what does not run, wait until it is healthy, and say where everything is.
+
+        The first time the jobs run too; later only what has died is started.
+        """
+        dead = await asyncio.to_thread(self._dead) if self._begun else []
+        if dead or not self._begun:
+            wanted = ["--no-deps", *dead] if self._begun else []
+            await asyncio.to_thread(
+                self.compose, "up", "--detach", "--wait", *wanted, environment=environment
+            )
+            await asyncio.to_thread(self._run, [sys.executable, "-m", "devstack.compose"], self._own)
+            self._begun = True
         return self.info
 
     async def down(self) -> None:
         """Stop everything; the data stay."""
         await asyncio.to_thread(self.compose, "stop")
+        self._begun = False
 
     async def clean(self) -> None:
         """Remove everything, the data too."""
@@ -48,6 +59,15 @@ class ComposeStack(Stack):
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         shown = [json.loads(line) for line in lines]
         return {each["Service"]: int(each["ExitCode"]) for each in shown if each["State"] == "exited"}
+
+    def _dead(self) -> list[str]:
+        """The containers whose process has ended, once the engine knows it too."""
+        dead = [container(name) for name, pid in self.info.pids.items() if not runs(pid)]
+        for each in self.compose("ps", "--all", "--quiet", *dead).split() if dead else []:
+            pid = self._run(["docker", "inspect", "--format", "{{.State.Pid}}", each], self._own).strip()
+            if not runs(int(pid)):  # it is told of an end up to seconds later
+                self._run(["docker", "wait", each], self._own)
+        return dead
 
     def compose(self, *arguments: str, environment: Mapping[str, str] = AS_IT_IS) -> str:
         """What `docker compose …` prints. Raises StackFailedError with its complaint."""
