@@ -101,7 +101,7 @@ _PREFER: Final = {
     "in": "header",
     "required": False,
     "description": "`wait=N` holds the answer until the order has ended, at most N seconds and 30 (RFC 7240)",
-    "schema": {"type": "string", "maxLength": 200, "pattern": "^wait=[0-9]$"},
+    "schema": {"type": "string"},
     "example": "wait=5",
 }
 _EVENT: Final = {

@@ -160,6 +160,7 @@ async def test_an_outage_of_the_orchestrator_cancels_nothing(
     crowd = await Crowd.gathered(shop, operator)
     crowd = replace(crowd, broke=crowd.solvent)
     before = await rested(info)
+    stack.signal("product", signal.SIGSTOP)  # so that orders gather under way, however fast the machine
     async with asyncio.TaskGroup() as group:
         group.create_task(crowd.order(UNDER_WAY + ACCEPTED, at_once=100))
 
@@ -168,6 +169,7 @@ async def test_an_outage_of_the_orchestrator_cancels_nothing(
 
         await eventually(enough, within=60, every=0.005, what="orders under way")
         await gone(stack.signal("order_saga", signal.SIGKILL))
+        stack.signal("product", signal.SIGCONT)
 
     async def silent() -> bool:
         return await asked(info, SILENCE) >= OUTAGE_SECONDS
