@@ -1,5 +1,6 @@
 """A platform of its own for the tests of this folder, under a project name, passwords and ports of its own."""
 
+import asyncio
 import os
 import secrets
 import subprocess
@@ -40,6 +41,8 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
     }
     made = ComposeStack(folder, own)
     try:
+        # An image that is there already may be of older code.
+        await asyncio.to_thread(made.compose, "build", "--quiet")
         await made.up()
         yield made
     finally:
