@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from libs.contracts.message import Event
 from libs.contracts.values import SagaId
+from libs.crash_points import reach
 from libs.messaging.message import Message
 from libs.saga.decision import Rejection
 from libs.saga.inputs import Action, Compensate, Force, Outcome, Resend, Resume
@@ -180,6 +181,8 @@ class _Desk:
                 raise _refused(desk.rejected)
             await store.save(tx, desk)
             await self._runtime.outbox(tx, sent)
+            reach("operator.decided")
+        reach("operator.committed")
         self._runtime.log.info(
             "saga.operated",
             saga_id=str(saga_id),

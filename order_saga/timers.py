@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from libs.contracts.values import SagaId
+from libs.crash_points import reach
 from libs.messaging.message import Message
 from libs.outbox.transaction import Transaction
 from libs.saga.inputs import Gap
@@ -67,7 +68,10 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
             gaps = watch.look(tx.now, read_until)
             for saga_id in [each for each, until in failing.items() if until < time.monotonic()]:
                 del failing[saga_id]
-            return await store.claim_due(book, topics, tx, unwatched=gaps, leave=failing)
+            claimed = await store.claim_due(book, topics, tx, unwatched=gaps, leave=failing)
+            if claimed:
+                reach("timers.claimed")
+            return claimed
 
         while True:
             try:
@@ -76,6 +80,8 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
                 # One saga that cannot take its timeout must not keep the others from theirs.
                 _leave(failing, failed, runtime)
                 continue
+            if fired:
+                reach("timers.fired")
             if fired < store.CLAIM:
                 await _rest(runtime)
 

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 import psycopg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from libs.crash_points import reach
 from libs.messaging.message import Message
 from libs.outbox.transaction import Transaction
 from libs.service.runtime import Runtime
@@ -137,6 +138,8 @@ class _Shift:
                 await store.wake_unreached(tx)
             calls = await store.claim(tx, first=self._first.free, again=self._again.free, lease=lease)
             outlook = await store.outlook(tx)
+        if calls:
+            reach("cards.claimed")
         self._returns -= returns
         self._report_parked(outlook.parked)
         send_until = before + LEASE_MARGIN.total_seconds() / 2
@@ -162,8 +165,10 @@ class _Shift:
             if started > send_until:
                 outcome = Outcome("unknown", reason="not sent: the claim was made too long ago")
             else:
+                reach("cards.before_call")
                 with self._meters.under_way.track_inprogress():
                     outcome = await self._ask(call)
+                reach("cards.called")
         except Exception as error:
             self._runtime.log.exception("cards.call_failed", order_id=str(call.order_id))
             outcome = Outcome("unknown", reason=repr(error))
@@ -268,4 +273,6 @@ class _Shift:
             await tx.fetch("SELECT 1")  # brings the clock along
             return [Message(self._runtime.new_id(), answer.order_id, answer, tx.now) for answer in answers]
 
+        reach("cards.before_feed")
         await self._runtime.feed(source)
+        reach("cards.fed")

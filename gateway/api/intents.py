@@ -13,6 +13,7 @@ from gateway.api.history import statuses
 from gateway.domain.orders import CANCEL, CANCELLED, CANCELLING, COMPLETED, message
 from gateway.store import accounts, intents
 from libs.contracts.values import OrderId
+from libs.crash_points import reach
 from libs.service.problems import Problem
 from libs.service.runtime import Runtime
 
@@ -69,8 +70,10 @@ async def close_seen(gate: Gate) -> int:
             if _has_effect(kind, seen.get(str(order_id)), refused=since < long_ago)
         ]
         if settled:
+            reach("intents.seen")
             async with gate.database.transaction() as tx:
                 await intents.close(tx, settled)
+            reach("intents.closed")
         closed += len(settled)
     return closed
 
@@ -95,7 +98,9 @@ async def send_due(gate: Gate) -> int:
         if due:
             await gate.runtime.outbox(tx, [message(one.body, one.message_id) for one in due])
             await intents.sent(tx, [one.message_id for one in due])
+            reach("intents.put_again")
     if due:
+        reach("intents.sent_again")
         gate.runtime.log.warning(
             "intents.sent_again", count=len(due), order_ids=[str(one.order_id) for one in due[:ORDERS_IN_LOG]]
         )

@@ -21,6 +21,7 @@ from gateway.store.intake import Accepted, InUse, Reused, Unavailable
 from gateway.store.intents import Claim
 from libs.contracts.order_saga import SagaCancelOrder
 from libs.contracts.values import MessageId, OrderId
+from libs.crash_points import reach
 from libs.messaging.message import Trace
 from libs.service.auth import bearer
 from libs.service.problems import Fault, Problem, trace_id, unprocessable
@@ -173,3 +174,5 @@ async def _open_cancel(gate: Gate, request: Request, caller: Caller, order_id: O
     async with gate.database.transaction() as tx:
         if await intents.open_cancel(tx, cancel, message_id):
             await gate.runtime.outbox(tx, [message(cancel, message_id, trace(request))])
+        reach("cancel.written")
+    reach("cancel.committed")

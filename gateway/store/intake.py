@@ -16,6 +16,7 @@ from gateway.domain.orders import message
 from gateway.store import intents
 from gateway.store.intents import Claim, Stored
 from libs.contracts.values import OrderId, UserId
+from libs.crash_points import reach
 from libs.messaging.message import Outgoing
 from libs.outbox.faults import blames_message
 from libs.outbox.transaction import Transaction
@@ -219,6 +220,7 @@ class Intake:
         async with self._transaction() as tx:
             won = await intents.claim(tx, CREATE_ORDER, claims, self._limits.keep_keys)
             fresh = [one for one in claims if one.order.order_id in won]
+            reach("intake.claimed")
             if fresh:
                 await intents.open_orders(tx, fresh)
                 await self._put(tx, [message(one.order, one.message_id, one.trace) for one in fresh])
@@ -227,6 +229,8 @@ class Intake:
                 stored = await intents.known(tx, CREATE_ORDER, lost)
             if time.monotonic() - self.backlog.at >= self._limits.look:
                 await self._look_at_backlog(tx)
+            reach("intake.written")
+        reach("intake.committed")
         return won, stored
 
     async def _look_at_backlog(self, tx: Transaction) -> None:

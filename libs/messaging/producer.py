@@ -15,6 +15,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from libs.crash_points import reach
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Sendable, TopicPartition
 
@@ -113,6 +114,7 @@ class RecordProducer:
         async with asyncio.timeout(self._timeout):
             delivered = await producer.send_batch(batch, place.topic, partition=place.partition)
             await delivered
+        reach("producer.part_sent")
         return taken
 
     async def _started(self) -> AIOKafkaProducer:

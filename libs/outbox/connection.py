@@ -10,6 +10,7 @@ from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrBinaryDumper
 
+from libs.crash_points import reach
 from libs.outbox.transaction import Row, Transaction
 
 SESSION: Final = {
@@ -62,7 +63,9 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
         async with connection.pipeline():
             tx = Transaction(connection)
             yield tx
+            reach("commit.before")
             await connection.commit()
+            reach("commit.done")
             await tx.committed()
     except BaseException:
         # Outside of the pipeline: within, what it still has to answer would fail the rollback.

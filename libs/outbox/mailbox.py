@@ -9,6 +9,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from libs.contracts.values import MessageId
+from libs.crash_points import reach
 from libs.messaging.codec import OutboxRow, raw_headers, readable_headers
 from libs.messaging.record import Record, TopicPartition
 from libs.outbox.transaction import Result, Transaction
@@ -189,7 +190,9 @@ async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> Non
 
         async def hand_over() -> None:
             ids = [row[0] for row in await put.rows()]
+            reach("handover.before")
             outlet(list(zip(ids, rows, strict=True)))
+            reach("handover.done")
 
         tx.after_commit(hand_over)
 

@@ -11,6 +11,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from libs.crash_points import reach
 from libs.messaging.codec import kafka_headers
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.producer import Sent
@@ -165,14 +166,17 @@ class Relay:
         except (psycopg.Error, OSError) as error:
             return error
         failure: Exception = BrokerUnavailable("the relay ended by itself")
+        reach("relay.connected")
         try:
             async with asyncio.TaskGroup() as group:
                 self._alone = await writers.join(connection, self._lane)
                 self.joined.set()
+                reach("relay.joined")
                 while not await writers.own(connection, self._lane):
                     self._idle.set()
                     await asyncio.sleep(OWNER_POLL_SECONDS)
                 self.counters.owner = True
+                reach("relay.owner")
                 await self._drain(connection, group)
         except* (psycopg.Error, BrokerUnavailable, OSError) as failed:
             failure = failed.exceptions[0]
@@ -190,8 +194,11 @@ class Relay:
             self._wake.clear()
             await self._check_others(connection)
             rows = self._take() or await self._look(connection)
+            if rows:
+                reach("relay.before_send")
             sent = await self._send(connection, rows) if rows else 0
             if sent:
+                reach("relay.sent")
                 self._delete_soon(connection, group)
             if len(self._handover) == 0:
                 await self._wait(connection, looked_in_vain=not rows, stuck=bool(rows) and not sent)
@@ -227,6 +234,8 @@ class Relay:
         if self._must_look or time.monotonic() - self._looked_at >= LOOK_SECONDS:
             return []
         taken = self._handover.take(self._batch_size)
+        if taken:
+            reach("relay.taken")
         self.counters.handed_over += len(taken)
         return [
             Pending(row_id, row.topic, row.key, row.key_hash, row.kafka_headers(), row.payload)
@@ -250,6 +259,8 @@ class Relay:
         self._handover.begin_look(alone=undisturbed)
         cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
         rows = await cursor.fetchall()
+        if rows:
+            reach("relay.looked")
         self.counters.looks += 1
         complete = undisturbed and len(rows) < self._batch_size
         self._handover.end_look((row[0] for row in rows), complete=complete)
@@ -273,7 +284,9 @@ class Relay:
     async def _delete(self, connection: AsyncConnection[Row]) -> None:
         while self._acknowledged:
             ids, self._acknowledged = self._acknowledged, []
+            reach("relay.before_delete")
             await connection.execute(DELETE, [ids], prepare=True, binary=True)
+            reach("relay.deleted")
 
     def _next(self) -> tuple[LiteralString, list[object]]:
         now = time.monotonic()

@@ -12,6 +12,7 @@ import psycopg
 
 from libs.contracts.message import Contract
 from libs.contracts.values import MessageId
+from libs.crash_points import reach
 from libs.messaging.codec import Codec, OutboxRow, message_id_of, rfc3339
 from libs.messaging.errors import Undecodable
 from libs.messaging.message import Message, Outgoing
@@ -128,10 +129,14 @@ class Batch(Generic[State]):
         """
         letters = self._open(records, now)
         failures: dict[MessageId, str] = {}
+        reach("batch.opened")
         while True:
             try:
                 async with transactions() as tx:
+                    reach("batch.begun")
                     outcome, state = await self._attempt(tx, letters, moves, failures)
+                    reach("batch.written")
+                reach("batch.committed")
             except DecideFailed as failed:
                 self._note_failure(failed.message, failed.cause, letters, failures)
             except psycopg.Error as error:
@@ -146,6 +151,7 @@ class Batch(Generic[State]):
                 if state is not None:
                     self._committed(state)
                 return outcome
+            reach("batch.again")
 
     async def feed(
         self,
@@ -157,11 +163,15 @@ class Batch(Generic[State]):
             messages = await source(tx)
             if not messages:
                 return 0
+            reach("feed.claimed")
             state = await self._service.load(tx, messages)
             now = rfc3339(tx.now)
             outgoing = [row for m in messages for row in self._decide(now, state, m)]
+            reach("feed.decided")
             await self._service.save(tx, state)
             await mailbox.put(tx, outgoing, self._outlet)
+            reach("feed.saved")
+        reach("feed.committed")
         self._committed(state)
         return len(messages)
 
@@ -177,14 +187,19 @@ class Batch(Generic[State]):
         while True:
             try:
                 async with transactions() as tx:
-                    return await self._retry(tx, failure)
+                    outcome = await self._retry(tx, failure)
             except _RetryFailed as failed:
                 failure = failed.row, failed.error
+            else:
+                if outcome is not None:
+                    reach("parked.committed")
+                return outcome
 
     async def _retry(self, tx: Transaction, failure: tuple[int, str] | None) -> Outcome | None:
         parked = await mailbox.oldest_due(tx)
         if parked is None:
             return None
+        reach("parked.taken")
         if failure is not None and failure[0] == parked.row:
             return await self._retry_failed(tx, parked, failure[1])
         outcome = Outcome(records=1, orders=[parked.key])
@@ -200,6 +215,7 @@ class Batch(Generic[State]):
                 outcome.decided, outcome.sent = 1, len(rows)
             await mailbox.unpark(tx, parked)
             await tx.fetch("SELECT 1")
+            reach("parked.handled")
         except SystemFault:
             raise
         except psycopg.Error as error:
@@ -216,10 +232,12 @@ class Batch(Generic[State]):
         attempts = parked.attempts + 1
         if attempts < self._parking.attempts:
             await mailbox.postpone(tx, parked, error, self._parking.delay(attempts))
+            reach("parked.postponed")
             return Outcome(records=1, parked=1, orders=[parked.key])
         death = Death(parked.record, parked.message_id, "handling_failed", error, attempts)
         await self._bury(tx, [death])
         await mailbox.unpark(tx, parked)
+        reach("parked.given_up")
         return Outcome(records=1, dead=1, orders=[parked.key])
 
     def _open(self, records: Sequence[Record], now: datetime) -> _Letters:
@@ -255,15 +273,18 @@ class Batch(Generic[State]):
             skipped=letters.skipped,
         )
         moved = await mailbox.advance(tx, moves)
+        reach("offsets.advanced")
         state: State | None = None
         rows: list[OutboxRow] = []
         deaths = list(letters.poison)
         if messages := letters.messages:
             admitted = await mailbox.admit(tx, [m.id for m in messages])
             held = await mailbox.held_keys(tx, {str(m.key) for m in messages})
+            reach("inbox.admitted")
             state = await self._service.load(tx, messages)
             fresh = {row[0] for row in await admitted.rows()}
             behind = {row[0] for row in await held.rows()}
+            reach("batch.loaded")
             outcome.duplicates += len(messages) - len(fresh)
             now = rfc3339(tx.now)
             self._check_moved(await moved.count(), moves)
@@ -283,7 +304,9 @@ class Batch(Generic[State]):
                     deaths.append(Death(record, message.id, error.reason, error.detail, 1))
                     continue
                 outcome.decided += 1
+            reach("batch.decided")
             await self._service.save(tx, state)
+            reach("batch.saved")
         else:
             self._check_moved(await moved.count(), moves)
         await mailbox.put(tx, rows, self._outlet)
@@ -325,6 +348,7 @@ class Batch(Generic[State]):
     ) -> None:
         delay = timedelta(0) if error is None else self._parking.delay(1)
         await mailbox.park(tx, record, message.id, str(message.key), error, delay)
+        reach("message.parked")
 
     async def _bury(self, tx: Transaction, deaths: Sequence[Death]) -> None:
         if not deaths:
@@ -340,6 +364,7 @@ class Batch(Generic[State]):
             ],
             self._outlet,
         )
+        reach("letters.buried")
 
     def _note_failure(
         self,
@@ -378,6 +403,7 @@ class Batch(Generic[State]):
             step = Move(record.place, position[record.place], record.offset + 1, message_id_of(record))
             outcome.add(await self.consume(transactions, [record], [step], now))
             position[record.place] = step.next_offset
+            reach("batch.divided")
         rest = [
             Move(place, position[place], move.next_offset, move.last_message_id, move.caught_up_at)
             for place, move in caught_up.items()

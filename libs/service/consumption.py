@@ -13,6 +13,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from libs.contracts.values import MessageId
+from libs.crash_points import reach
 from libs.messaging.codec import message_id_of
 from libs.messaging.consumer import Bounds
 from libs.messaging.errors import MessagingError
@@ -147,6 +148,7 @@ class Consumption(Generic[State]):
         return True
 
     async def _leave(self, reader: Reader) -> None:
+        reach("consumer.leaving")
         await reader.publish_offsets(dict(self._expected))
         await reader.stop()
         self._epoch += 1
@@ -173,6 +175,7 @@ class Consumption(Generic[State]):
                 return
             records = self._wanted(records)
             if records:
+                reach("consumer.polled")
                 await self._handle(records)
             else:
                 await self._idle()
@@ -203,6 +206,7 @@ class Consumption(Generic[State]):
         moves = self._moves(records)
         now = datetime.now(UTC) + timedelta(seconds=self._database_ahead or 0.0)
         outcome = await self._batch.consume(self._transaction, records, moves, now)
+        reach("consumer.handled")
         for move in moves:
             self._expected[move.place] = move.next_offset
         self._done(outcome, time.perf_counter() - started)
@@ -244,8 +248,10 @@ class Consumption(Generic[State]):
         seen = self._reader.seen_to_end(self._expected)
         at = {place: self._in_database_time(when) for place, when in seen.items()}
         known = {place: when for place, when in at.items() if when is not None}
+        reach("idle.before_write")
         async with self._transaction() as tx:
             await mailbox.catch_up(tx, self._expected, known)
+        reach("idle.written")
 
     async def _check_alarms(self) -> None:
         """See whether somebody has settled an alarm."""
@@ -258,7 +264,9 @@ class Consumption(Generic[State]):
         now = time.monotonic()
         if self._expected and now - self._last_hint >= HINT_SECONDS:
             self._last_hint = now
+            reach("hint.before_publish")
             await self._reader.publish_offsets(dict(self._expected))
+            reach("hint.published")
 
     def _in_database_time(self, seen_at: float | None) -> datetime | None:
         if seen_at is None or self._database_ahead is None:
@@ -321,6 +329,7 @@ class Consumption(Generic[State]):
         bounds = await self._reader.bounds(places)
         async with self._transaction() as tx:
             stored = await mailbox.offsets(tx, places, {p: b.start for p, b in bounds.items()})
+        reach("offsets.located")
         self._lost = False
         for place, left in stored.items():
             self._alarms.pop(place, None)

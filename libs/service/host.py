@@ -14,6 +14,7 @@ import structlog
 import uuid_utils.compat
 
 from libs.contracts.values import MessageId
+from libs.crash_points import reach
 from libs.messaging.codec import Codec, rfc3339
 from libs.messaging.consumer import RecordConsumer
 from libs.messaging.message import UNCORRELATED, Outgoing
@@ -170,12 +171,14 @@ class Host(Generic[State]):
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(web.serve(sockets=[listener]))
                 await self._prepare()
+                reach("host.prepared")
                 tasks = [group.create_task(work) for work in self._background()]
                 relays = [group.create_task(relay.run()) for relay in self._relays]
                 consuming = [(c, group.create_task(self._consume(c))) for c in self._consumptions]
                 _settle_memory()
                 self._ready = True
                 self._log.info("service.started", port=listener.getsockname()[1])
+                reach("host.started")
                 await self._stop.wait()
                 await self._stop_in_order(web, serving, consuming, tasks, relays)
         except BaseExceptionGroup as group:
@@ -200,14 +203,17 @@ class Host(Generic[State]):
         relays: "Sequence[asyncio.Task[None]]",
     ) -> None:
         self._log.info("service.stopping")
+        reach("host.stopping")
         self._ready = False
         self.runtime.stopping.set()
         web.should_exit = True
         await asyncio.gather(asyncio.wait([serving]), *(consumer.stop(task) for consumer, task in consuming))
+        reach("host.consumers_stopped")
         for task in tasks:
             task.cancel()
         limit = self._settings.shutdown_seconds / 4
         flushed = all(await asyncio.gather(*(relay.flush(limit) for relay in self._relays)))
+        reach("host.flushed")
         for task in relays:
             task.cancel()
         self._log.info("service.stopped", outbox_flushed=flushed)

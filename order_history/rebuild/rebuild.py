@@ -10,6 +10,7 @@ from typing import Final
 import psycopg
 from psycopg import AsyncConnection
 
+from libs.crash_points import reach
 from libs.messaging.record import TopicPartition
 from libs.messaging.replay import Replay
 from libs.outbox.connection import connect
@@ -79,6 +80,7 @@ class Rebuild:
                 raise RebuildRefused("Another rebuild is running.")
             await shadow.create(live)
             stack.push_async_callback(shadow.drop, live)
+            reach("rebuild.shadowed")
             session = await stack.enter_async_context(
                 await connect(
                     self._dsn,
@@ -94,6 +96,7 @@ class Rebuild:
             stack.push_async_callback(self._replay.stop)
             await self._catch_up(live, filling)
             await shadow.analyze(live)
+            reach("rebuild.caught_up")
             differences, held = await self._finish(live, filling, swap=swap, accept_losses=accept_losses)
             return Report(
                 filling.folded,
@@ -135,6 +138,7 @@ class Rebuild:
             goal = {place: start[place] + (until[place] - start[place]) * number // slices for place in until}
             records = await self._replay.read(goal)
             await filling.fold(records)
+            reach("rebuild.folded")
             self._progress.advance(len(records))
         self._reached = dict(until)
 
@@ -146,12 +150,15 @@ class Rebuild:
             try:
                 async with live.transaction(force_rollback=not swap):
                     await shadow.hold(live)
+                    reach("rebuild.held")
                     held_since = time.monotonic()
                     await self._read(filling, await self._targets(live))
                     differences = await shadow.compare(live)
                     if swap:
                         _check(differences, accept_losses=accept_losses)
                         await shadow.swap(live)
+                        reach("rebuild.swapped")
+                reach("rebuild.committed")
                 return differences, time.monotonic() - held_since
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                 if attempt + 1 == HOLD_ATTEMPTS:
