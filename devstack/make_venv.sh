@@ -14,7 +14,8 @@ can_make_venvs() {
 }
 
 find_python() {
-    for candidate in python3 python3.13 python3.12 python3.11; do
+    # The distribution's build comes first: it is optimised by profile, which what pyenv compiles by itself is not (a quarter slower).
+    for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
         if can_make_venvs "$candidate"; then
             command -v "$candidate"
             return
