@@ -14,14 +14,12 @@ from libs.crash_points import NAMES, VARIABLE, Armed
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("gateway", "order_saga", "order", "product", "inventory", "payment", "order_history", "libs")
-THRICE = "\n".join(
-    [
-        "from libs.crash_points import reach",
-        "for name in ('relay.sent', 'relay.deleted', 'relay.sent', 'relay.sent'):",
-        "    print(name, flush=True)",
-        "    reach(name)",
-    ]
-)
+THRICE = """
+from libs.crash_points import reach
+for name in ("relay.sent", "relay.deleted", "relay.sent", "relay.sent"):
+    print(name, flush=True)
+    reach(name)
+"""
 
 
 def places() -> Counter[str]:
