@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from bench import counters
+from bench.cores import one_core
 from bench.growth import grow
 from bench.measure import QUIET_SECONDS, Meter, ends_of, generate, measured
 from bench.plan import Plan
@@ -21,6 +23,7 @@ IN_FLIGHT: Final = (64, 200, 1_000)
 RATES: Final = (10.0, 50.0)
 WARMUP_SECONDS: Final = 5.0
 BACKLOG_ORDERS: Final = 20_000
+POSTS_IN_FLIGHT: Final = 64
 GROWN_ORDERS: Final = 1_000_000
 ONE_BY_ONE: Final[Mapping[str, str]] = MappingProxyType(
     {"BATCH_SIZE": "1", "RELAY_BATCH_SIZE": "1", "GROUP_SIZE": "1"}
@@ -123,6 +126,34 @@ async def backlog(bench: Bench) -> AsyncIterator[Result]:
     yield replace(result, sagas_per_s=round(len(ids) / max(last - first, 0.001), 1), notes=notes)
 
 
+async def gateway(bench: Bench) -> AsyncIterator[Result]:
+    """POST /api/orders alone, the gateway on one core: orders are accepted while order_saga is down."""
+    stack = bench.stack
+    meter = await Meter.started(stack)
+    await gone(stack.signal("order_saga", signal.SIGTERM), within=20)
+    plan = await bench.plan()
+    before = await counters.read(stack.info)
+    with one_core(stack.info.pids["gateway"]):
+        accepting = await generate(replace(plan, in_flight=POSTS_IN_FLIGHT, follow=False))
+    used = counters.used(before, await counters.read(stack.info))
+    await stack.up()
+    result = await meter.result("gateway", f"{POSTS_IN_FLIGHT} POSTs in flight", accepting)
+    answered = [placed for placed in accepting.orders if placed.error is None]
+    in_window = [one for one in answered if accepting.window_from <= one.answered < accepting.window_to]
+    posts = max(1, len(answered))
+    notes = {
+        "posts_per_s": round(len(in_window) / (accepting.window_to - accepting.window_from), 1),
+        "cpu_us_per_post": round(used.cpu["gateway"] / posts * 1_000_000, 1),
+        "postgres_us_per_post": round(used.cpu["postgres"] / posts * 1_000_000, 1),
+        "kafka_us_per_post": round(used.cpu["kafka"] / posts * 1_000_000, 1),
+        "generator_us_per_post": round(accepting.cpu_seconds / posts * 1_000_000, 1),
+        "transactions_per_post": round(used.transactions["gateway"] / posts, 4),
+        "post_p50_ms": result.post_p50_ms,
+        "post_p99_ms": result.post_p99_ms,
+    }
+    yield replace(result, notes=notes)
+
+
 async def recovery(bench: Bench) -> AsyncIterator[Result]:
     """order_saga is killed in the middle of a load and started again."""
     stack = bench.stack
@@ -164,6 +195,7 @@ SCENARIOS: Final[Mapping[str, Callable[[Bench], AsyncIterator[Result]]]] = Mappi
         "cost": cost,
         "baseline": baseline,
         "backlog": backlog,
+        "gateway": gateway,
         "recovery": recovery,
         "scaled": scaled,
         "growth": growth,
