@@ -19,7 +19,8 @@ from order_history.domain import events
 from order_history.domain.history import Histories
 
 
-def _compose() -> Service[Histories]:
+def compose() -> Service[Histories]:
+    """The service, with requests of its own to tell of what arrives."""
     arrivals = api.Arrivals()
     return Service(
         name="order_history",
@@ -47,4 +48,4 @@ def _compose() -> Service[Histories]:
     )
 
 
-service = _compose()
+service = compose()

@@ -22,7 +22,6 @@ book: Final = Book.of(
     cancel_completed_order,
     *(saga.tuned(**limits.times) for saga in earlier),
 )
-census: Final = Census(limits.max_running_sagas)
 
 
 def routes(of: Book) -> Sequence[Route[Desk]]:
@@ -36,21 +35,26 @@ def routes(of: Book) -> Sequence[Route[Desk]]:
     ]
 
 
-async def startup(runtime: Runtime) -> None:
-    """Refuse sagas of unknown versions, and count those under way."""
-    await store.check_versions(book, runtime)
-    await census.open(runtime)
+def compose(of: Book, census: Census) -> Service[Desk]:
+    """The service with these definitions, and as much room as the census grants."""
+
+    async def startup(runtime: Runtime) -> None:
+        """Refuse sagas of unknown versions, and count those under way."""
+        await store.check_versions(of, runtime)
+        await census.open(runtime)
+
+    return Service(
+        name="order_saga",
+        load=partial(store.load, of),
+        save=store.save,
+        routes=routes(of),
+        gated=Gated(topics=(ORDER_SAGA_COMMANDS,), room=census.room),
+        api=partial(api.router, of),
+        workers=[timers(of), census.watch],
+        settings=OrderSagaSettings,
+        startup=startup,
+        committed=census.note,
+    )
 
 
-service: Final = Service(
-    name="order_saga",
-    load=partial(store.load, book),
-    save=store.save,
-    routes=routes(book),
-    gated=Gated(topics=(ORDER_SAGA_COMMANDS,), room=census.room),
-    api=partial(api.router, book),
-    workers=[timers(book), census.watch],
-    settings=OrderSagaSettings,
-    startup=startup,
-    committed=census.note,
-)
+service: Final = compose(book, Census(limits.max_running_sagas))

@@ -1,7 +1,6 @@
 """Counts the sagas that have not ended: how many more may start, how many are parked."""
 
 import asyncio
-import time
 from collections import Counter
 from typing import Final
 
@@ -40,7 +39,7 @@ class Census:
 
     async def room(self, runtime: Runtime) -> int:
         """How many sagas may be started now; a parked saga takes no room."""
-        if time.monotonic() - self._counted_at > RECOUNT_SECONDS:
+        if asyncio.get_running_loop().time() - self._counted_at > RECOUNT_SECONDS:
             await self._count(runtime)
         return max(0, self._most - self._running)
 
@@ -56,13 +55,13 @@ class Census:
         while True:
             await self._count(runtime)
             await runtime.batch_committed(RECOUNT_SECONDS)
-            if (rest := self._counted_at + RECOUNT_SECONDS - time.monotonic()) > 0:
+            if (rest := self._counted_at + RECOUNT_SECONDS - asyncio.get_running_loop().time()) > 0:
                 await asyncio.sleep(rest)
 
     async def _count(self, runtime: Runtime) -> None:
         async with runtime.database.transaction() as tx:
             found = await store.census(tx)
-        self._counted_at = time.monotonic()
+        self._counted_at = asyncio.get_running_loop().time()
         self._running = sum(count for (_, parked), count in found.items() if not parked)
         self._parked.set(sum(count for (_, parked), count in found.items() if parked))
         by_status = Counter[Status]()

@@ -8,13 +8,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
-from uuid_utils.compat import uuid7
 
 from libs.contracts.message import Event
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
-from libs.contracts.values import MessageId, OrderId, SagaId
+from libs.contracts.values import OrderId, SagaId
 from libs.messaging.message import Message
 from libs.outbox.transaction import Result, Row, Transaction
+from libs.saga.chance import message_id
 from libs.saga.inputs import Gap, Timeout
 from libs.saga.instance import Status
 from libs.saga.memory import dump, restore
@@ -267,7 +267,7 @@ async def claim_due(
     due = await tx.fetch(DUE, [list(topics), len(topics), kinds, versions, sorted(leave), limit])
     return [
         Message(
-            MessageId(uuid7()),
+            message_id(saga_id, 0, step, attempt, tx.now),
             order_id,
             Due(saga_id, Timeout(step, attempt, deadline, unwatched.get(partition))),
             tx.now,

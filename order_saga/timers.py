@@ -1,7 +1,6 @@
 """Fires deadlines: claims due sagas and runs them through the batch transaction."""
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -66,7 +65,9 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
         async def due(tx: Transaction) -> Sequence[Message[object]]:
             read_until = await store.read_until(topics, tx)
             gaps = watch.look(tx.now, read_until)
-            for saga_id in [each for each, until in failing.items() if until < time.monotonic()]:
+            for saga_id in [
+                each for each, until in failing.items() if until < asyncio.get_running_loop().time()
+            ]:
                 del failing[saga_id]
             claimed = await store.claim_due(book, topics, tx, unwatched=gaps, leave=failing)
             if claimed:
@@ -91,7 +92,7 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
 def _leave(failing: dict[SagaId, float], failed: DecideFailed, runtime: Runtime) -> None:
     match failed.message.body:
         case Due(saga_id=saga_id):
-            failing[saga_id] = time.monotonic() + LEFT_SECONDS
+            failing[saga_id] = asyncio.get_running_loop().time() + LEFT_SECONDS
             runtime.log.error("saga.timer_failed", saga_id=str(saga_id), exc_info=failed.cause)
         case _:
             raise failed

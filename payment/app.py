@@ -8,8 +8,8 @@ from payment.domain import Books, ProviderAnswered
 from payment.settings import PaymentSettings
 
 
-def _compose() -> Service[Books]:
-    desk = CardDesk(card_http.connect)
+def compose(desk: CardDesk) -> Service[Books]:
+    """The service with this desk to talk to the card provider."""
     return Service(
         name="payment",
         load=store.load,
@@ -26,4 +26,4 @@ def _compose() -> Service[Books]:
     )
 
 
-service = _compose()
+service = compose(CardDesk(card_http.connect))

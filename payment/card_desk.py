@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -51,9 +50,15 @@ class Meters:
 class CardDesk:
     """The worker; several processes may have one each, as what is due is claimed by one at a time."""
 
-    def __init__(self, connect: Connect, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._connect = connect
         self._clock = clock
+        self._chance = chance
         self._work = asyncio.Event()
         self._meters: Meters | None = None
 
@@ -66,7 +71,7 @@ class CardDesk:
         """Work until cancelled; what is then under way is handed back for others to ask about."""
         self._meters = self._meters or Meters(runtime.metrics)
         async with self._connect(runtime) as provider:
-            shift = _Shift(runtime, provider, self._meters, self._work, self._clock)
+            shift = _Shift(runtime, provider, self._meters, self._work, self._clock, self._chance)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(shift.feed_answers())
@@ -97,6 +102,7 @@ class _Shift:
         meters: Meters,
         work: asyncio.Event,
         clock: Callable[[], float],
+        chance: Callable[[], float],
     ) -> None:
         given = settings.of(runtime)
         self._runtime = runtime
@@ -104,6 +110,7 @@ class _Shift:
         self._meters = meters
         self._work = work
         self._clock = clock
+        self._chance = chance
         self._timeout = given.card_timeout_seconds
         self._again = _Lane(given.card_calls // 2, set())
         self._first = _Lane(given.card_calls - self._again.limit, set())
@@ -208,7 +215,7 @@ class _Shift:
             milliseconds=round(seconds * 1_000, 1),
         )
         self._answers.append(
-            ProviderAnswered(call.order_id, call.ask, call.claimed_until, outcome, random.random())  # noqa: S311
+            ProviderAnswered(call.order_id, call.ask, call.claimed_until, outcome, self._chance())
         )
         self._answered.set()
         self._watch(outcome)

@@ -1,11 +1,10 @@
 """Orders on their way in: POST /api/orders, kept lean, and cancellations."""
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Final
 
 import uuid_utils.compat
 from fastapi import APIRouter, Depends, Header, Path
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +23,7 @@ from libs.contracts.values import MessageId, OrderId
 from libs.crash_points import reach
 from libs.messaging.message import Trace
 from libs.service.auth import bearer
+from libs.service.direct import DirectRoute
 from libs.service.problems import Fault, Problem, trace_id, unprocessable
 
 _DEFAULT_REASON: Final = "Cancelled by the customer."
@@ -33,8 +33,8 @@ MAX_TRACE_STATE: Final = 512
 OrderPath = Annotated[Id, Path(description="the order's id")]
 
 
-def accepting(gate: Gate) -> APIRouter:
-    """POST /api/orders, on a route that calls its handler without solving dependencies."""
+def accepting(gate: Gate) -> DirectRoute:
+    """POST /api/orders, without FastAPI's layers."""
 
     async def create_order(
         body: OrderIn,
@@ -42,20 +42,17 @@ def accepting(gate: Gate) -> APIRouter:
         prefer: Annotated[str | None, Header(examples=["wait=5"])] = None,
     ) -> OrderAccepted:
         """Accept an order: answered 202 once it is durable; what becomes of it is at the Location."""
-        raise NotImplementedError("described here, handled by _accept")
+        raise NotImplementedError("described here, answered by _accept")
 
-    async def accept(request: Request) -> Response:
-        return await _accept(gate, request)
-
-    class Lean(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            return accept
-
-    routes = APIRouter(route_class=Lean, tags=["orders"])
-    routes.add_api_route(
-        views.ORDERS, create_order, methods=["POST"], status_code=202, operation_id="createOrder"
+    return DirectRoute(
+        views.ORDERS,
+        create_order,
+        partial(_accept, gate),
+        methods=["POST"],
+        status_code=202,
+        tags=["orders"],
+        operation_id="createOrder",
     )
-    return routes
 
 
 def cancelling(gate: Gate) -> APIRouter:
@@ -163,16 +160,17 @@ async def _cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderI
     if order["status"] == CANCELLED:
         raise Problem(409, "order_not_cancellable", "The order is cancelled already.")
     if order["status"] != CANCELLING:
-        await _open_cancel(gate, request, caller, order_id, reason)
+        cancel = SagaCancelOrder(order_id=order_id, user_id=caller.user_id, reason=reason)
+        await open_cancel(gate, cancel, trace(request))
     request.scope["log_fields"] = {"order_id": str(order_id)}
     return CANCELLING
 
 
-async def _open_cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderId, reason: str) -> None:
-    cancel = SagaCancelOrder(order_id=order_id, user_id=caller.user_id, reason=reason)
+async def open_cancel(gate: Gate, cancel: SagaCancelOrder, traced: Trace | None) -> None:
+    """Make a cancellation durable; one that is open already stays as it is."""
     message_id = gate.runtime.new_id()
     async with gate.database.transaction() as tx:
         if await intents.open_cancel(tx, cancel, message_id):
-            await gate.runtime.outbox(tx, [message(cancel, message_id, trace(request))])
+            await gate.runtime.outbox(tx, [message(cancel, message_id, traced)])
         reach("cancel.written")
     reach("cancel.committed")

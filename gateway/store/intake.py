@@ -2,11 +2,10 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import psycopg
@@ -71,7 +70,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Backlog:
-    """How far the outbox is behind, as of `at` on the monotonic clock."""
+    """How far the outbox is behind, as of `at` on the event loop's clock."""
 
     rows: int = 0
     age: float = 0.0
@@ -82,7 +81,6 @@ class Backlog:
 class _Waiting:
     claim: Claim
     answer: "asyncio.Future[Answer]"
-    since: float = field(default_factory=time.monotonic)
 
 
 class Intake:
@@ -99,11 +97,13 @@ class Intake:
         limits: Limits,
         *,
         count_backlog_to: int = 200_001,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._transaction = transaction
         self._put = put
         self._limits = limits
         self._count_backlog_to = count_backlog_to
+        self._chance = chance
         self._in_flight: set[tuple[UserId, str]] = set()
         self._gathering: list[_Waiting] = []
         self._groups: set[asyncio.Task[None]] = set()
@@ -136,7 +136,7 @@ class Intake:
 
     async def measure_backlog(self) -> None:
         """Look how far the outbox is behind, unless that was done a moment ago."""
-        if time.monotonic() - self.backlog.at >= self._limits.look:
+        if asyncio.get_running_loop().time() - self.backlog.at >= self._limits.look:
             async with self._transaction() as tx:
                 await self._look_at_backlog(tx)
 
@@ -203,16 +203,16 @@ class Intake:
 
     async def _persist(self, claims: Sequence[Claim]) -> _Outcome:
         """Commit, and again after a system fault: a commit whose answer was lost is met as a known key."""
-        give_up = time.monotonic() + self._limits.commit
+        give_up = asyncio.get_running_loop().time() + self._limits.commit
         delay = FIRST_BACK_OFF_SECONDS
         while True:
             try:
                 return await self._commit(claims)
             except (psycopg.Error, PoolTimeout, OSError) as error:
                 guilty = isinstance(error, psycopg.Error) and blames_message(error)
-                if guilty or time.monotonic() + delay > give_up:
+                if guilty or asyncio.get_running_loop().time() + delay > give_up:
                     raise
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
+            await asyncio.sleep(delay * (0.5 + self._chance() / 2))  # spreads retries
             delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
 
     async def _commit(self, claims: Sequence[Claim]) -> _Outcome:
@@ -227,14 +227,14 @@ class Intake:
             if len(fresh) < len(claims):
                 lost = [one for one in claims if one.order.order_id not in won]
                 stored = await intents.known(tx, CREATE_ORDER, lost)
-            if time.monotonic() - self.backlog.at >= self._limits.look:
+            if asyncio.get_running_loop().time() - self.backlog.at >= self._limits.look:
                 await self._look_at_backlog(tx)
             reach("intake.written")
         reach("intake.committed")
         return won, stored
 
     async def _look_at_backlog(self, tx: Transaction) -> None:
-        self.backlog.at = time.monotonic()
+        self.backlog.at = asyncio.get_running_loop().time()
         self.backlog.rows, self.backlog.age = await intents.backlog(tx, self._count_backlog_to)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,10 +46,18 @@ class RecordProducer:
     Sends wait for `acks=all`. A record may be sent twice after a failure; its reader drops the second.
     """
 
-    def __init__(self, bootstrap_servers: str, client_id: str, *, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        client_id: str,
+        *,
+        timeout_seconds: float = 10.0,
+        client: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
+    ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._timeout = timeout_seconds
+        self._client = client
         self._producer: AIOKafkaProducer | None = None
         self._doubtful: set[TopicPartition] = set()
 
@@ -119,7 +127,7 @@ class RecordProducer:
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(
+            producer = self._client(
                 bootstrap_servers=self._bootstrap_servers,
                 client_id=self._client_id,
                 acks="all",

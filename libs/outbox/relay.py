@@ -1,7 +1,6 @@
 """Moves committed messages from the outbox to Kafka, in order for each key, at least once."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -141,11 +140,11 @@ class Relay:
         """Relay until cancelled; whatever fails is tried again on new connections, later and later."""
         delay = FIRST_BACK_OFF_SECONDS
         while True:
-            started = time.monotonic()
+            started = asyncio.get_running_loop().time()
             error = await self._hold_lane()
             self.counters.failures += 1
             self._log.warning("outbox.relay_failed", error=repr(error), retry_in_seconds=delay)
-            if time.monotonic() - started > MAX_BACK_OFF_SECONDS:
+            if asyncio.get_running_loop().time() - started > MAX_BACK_OFF_SECONDS:
                 delay = FIRST_BACK_OFF_SECONDS
             await asyncio.sleep(delay)
             delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
@@ -217,7 +216,7 @@ class Relay:
 
     async def _check_others(self, connection: AsyncConnection[Row]) -> None:
         """Every safety poll's time, see whether somebody else has come or all others have gone."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now - self._checked_at < (SAFETY_POLL_SECONDS if self._alone else MAX_BACK_OFF_SECONDS):
             return
         self._checked_at = now
@@ -231,7 +230,7 @@ class Relay:
 
     def _take(self) -> list[Pending]:
         """What was handed over, unless the table is to be looked at."""
-        if self._must_look or time.monotonic() - self._looked_at >= LOOK_SECONDS:
+        if self._must_look or asyncio.get_running_loop().time() - self._looked_at >= LOOK_SECONDS:
             return []
         taken = self._handover.take(self._batch_size)
         if taken:
@@ -247,14 +246,14 @@ class Relay:
         if not (
             self._must_look
             or not self._handover.open
-            or time.monotonic() - self._looked_at
+            or asyncio.get_running_loop().time() - self._looked_at
             >= (SAFETY_POLL_SECONDS if not len(self._handover) else LOOK_SECONDS)
         ):
             return []
         await self._delete_all(connection)
         statement, parameters = self._next()
         self._must_look = False
-        self._looked_at = time.monotonic()
+        self._looked_at = asyncio.get_running_loop().time()
         undisturbed = self._alone and not self._away and not self._refused
         self._handover.begin_look(alone=undisturbed)
         cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
@@ -289,7 +288,7 @@ class Relay:
             reach("relay.deleted")
 
     def _next(self) -> tuple[LiteralString, list[object]]:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         away = [place for place, back_off in self._away.items() if back_off.until > now]
         self._refused = {key: until for key, until in self._refused.items() if until > now}
         refused = list(self._refused)
@@ -349,7 +348,9 @@ class Relay:
             self._back_off(place, cause)
         for row_id, cause in sent.refused.items():
             refused = next(row for row in rows if row.id == row_id)
-            self._refused[refused.topic, refused.key] = time.monotonic() + REFUSED_BACK_OFF_SECONDS
+            self._refused[refused.topic, refused.key] = (
+                asyncio.get_running_loop().time() + REFUSED_BACK_OFF_SECONDS
+            )
             self.counters.refused += 1
             self._log.error(
                 "outbox.row_refused", row=row_id, topic=refused.topic, key=refused.key, error=cause
@@ -358,6 +359,8 @@ class Relay:
     def _back_off(self, place: TopicPartition, cause: str) -> None:
         before = self._away.get(place)
         delay = min(before.delay * 2, MAX_BACK_OFF_SECONDS) if before else FIRST_BACK_OFF_SECONDS
-        self._away[place] = _BackOff(time.monotonic() + delay, delay, self._partitions[place.topic])
+        self._away[place] = _BackOff(
+            asyncio.get_running_loop().time() + delay, delay, self._partitions[place.topic]
+        )
         self.counters.failures += 1
         self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)

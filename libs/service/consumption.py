@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 import psycopg
@@ -77,12 +77,14 @@ class Consumption(Generic[State]):
         batch_size: int,
         done: Callable[[Outcome, float], None],
         room: Callable[[], Awaitable[int]] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._batch = batch
         self._connect = connect
         self._batch_size = batch_size
         self._done = done
         self._room = room
+        self._clock = clock
         self._new_reader = reader
         self._reader: Reader
         self._connection: AsyncConnection[Row] | None = None
@@ -202,14 +204,14 @@ class Consumption(Generic[State]):
 
     async def _handle(self, records: Sequence[Record]) -> None:
         await self._check_gaps(records)
-        started = time.perf_counter()
+        started = asyncio.get_running_loop().time()
         moves = self._moves(records)
-        now = datetime.now(UTC) + timedelta(seconds=self._database_ahead or 0.0)
+        now = datetime.fromtimestamp(self._clock() + (self._database_ahead or 0.0), UTC)
         outcome = await self._batch.consume(self._transaction, records, moves, now)
         reach("consumer.handled")
         for move in moves:
             self._expected[move.place] = move.next_offset
-        self._done(outcome, time.perf_counter() - started)
+        self._done(outcome, asyncio.get_running_loop().time() - started)
 
     def _moves(self, records: Sequence[Record]) -> list[Move]:
         last = {record.place: record for record in records}
@@ -241,7 +243,7 @@ class Consumption(Generic[State]):
 
     async def _idle(self) -> None:
         """Once a second, note until when the partitions were read to their end."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if not self._expected or now - self._last_idle_write < IDLE_WRITE_SECONDS:
             return
         self._last_idle_write = now
@@ -255,13 +257,13 @@ class Consumption(Generic[State]):
 
     async def _check_alarms(self) -> None:
         """See whether somebody has settled an alarm."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if self._alarms and now - self._last_alarm_check >= ALARM_CHECK_SECONDS:
             self._last_alarm_check = now
             await self._locate(list(self._alarms))
 
     async def _hint(self) -> None:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if self._expected and now - self._last_hint >= HINT_SECONDS:
             self._last_hint = now
             reach("hint.before_publish")
@@ -281,7 +283,7 @@ class Consumption(Generic[State]):
             await tx.read_clock()
             yield tx
         # Read before now, so this is at most the difference: a caught-up time is never too late.
-        self._database_ahead = tx.now.timestamp() - time.time()
+        self._database_ahead = tx.now.timestamp() - self._clock()
 
     async def _recover(self) -> None:
         """Forget what is in hand and go on from the stored offsets."""
