@@ -77,6 +77,26 @@ def test_only_what_is_counted_is_asked_for(name: str, expression: str) -> None:
     assert names <= counted()
 
 
+FIGURES_OF_A_DATABASE = (
+    "dead_letters",
+    "outbox_oldest_seconds",
+    "outbox_rows",
+    "parked_messages",
+    "payment_attempts_parked",
+    "saga_parked",
+    "sagas",
+)
+"""Every process of a service shows these alike; with two of them a sum is twice the truth."""
+
+
+@pytest.mark.parametrize(("name", "expression"), [*alerts(), *panels()])
+def test_a_figure_that_every_process_shows_is_taken_once(name: str, expression: str) -> None:
+    for figure in FIGURES_OF_A_DATABASE:
+        shown = len(re.findall(rf"\b{figure}\b", expression))
+        taken = len(re.findall(rf"\bmax(?: by \([a-z, ]+\) )?\((?:deriv\()?{figure}\b", expression))
+        assert shown == taken, name
+
+
 def test_an_alarm_says_what_is_wrong_and_what_to_do() -> None:
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
