@@ -15,7 +15,7 @@ def router(runtime: Runtime) -> APIRouter:
     gate = open_gate(runtime)
     metrics.register(runtime.metrics, gate.intake)
     routes = APIRouter()
-    routes.include_router(orders.accepting(gate))
+    routes.routes.append(orders.accepting(gate))
     rest = [
         history.router(gate),
         events.router(gate),

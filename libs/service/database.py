@@ -1,5 +1,6 @@
 """The connections of one service: a small pool for HTTP and workers, dedicated ones for consumer and relay."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -12,6 +13,12 @@ from libs.outbox.transaction import Row, Transaction
 
 POOL_SIZE: Final = 4
 POOL_WAIT_SECONDS: Final = 5.0
+TRUSTED_SECONDS: Final = 1.0
+"""How long a pooled connection is taken for alive after it was last seen to be: a busy one costs no round trip."""
+
+
+class _Pooled(AsyncConnection[Row]):
+    alive_at = float("-inf")
 
 
 class Database:
@@ -21,13 +28,14 @@ class Database:
         self._dsn = dsn
         self._service = service
         options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
-        self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[_Pooled] = AsyncConnectionPool(
             dsn,
+            connection_class=_Pooled,
             min_size=1,
             max_size=POOL_SIZE,
             open=False,
             timeout=POOL_WAIT_SECONDS,
-            check=AsyncConnectionPool.check_connection,
+            check=_see_alive,
             configure=_configure,
             kwargs={"application_name": f"{service} pool", "options": options, "connect_timeout": 5},
             name=service,
@@ -55,5 +63,11 @@ class Database:
         return await connect(self._dsn, name=f"{self._service} {purpose}", autocommit=autocommit, **session)
 
 
-async def _configure(connection: AsyncConnection[Row]) -> None:
+async def _configure(connection: _Pooled) -> None:
     prepare(connection)
+
+
+async def _see_alive(connection: _Pooled) -> None:
+    if time.monotonic() - connection.alive_at >= TRUSTED_SECONDS:
+        await AsyncConnectionPool.check_connection(connection)
+        connection.alive_at = time.monotonic()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.service import problems
+from libs.service.direct import Direct
 from libs.service.errors import StartupRefused
 from libs.service.framing import ProblemProtocol
 from libs.service.runtime import Runtime
@@ -64,8 +65,8 @@ def build(service: Service[State], runtime: Runtime, faults: Callable[[], list[s
     """The service's ASGI application; `faults` names what keeps it from being ready."""
     app = FastAPI(title=service.name, docs_url=None, redoc_url=None, openapi_url=None)
     problems.install(app)
-    if service.api is not None:
-        app.include_router(service.api(runtime))
+    router = APIRouter() if service.api is None else service.api(runtime)
+    app.include_router(router)
 
     async def livez() -> Response:
         return JSONResponse({"status": "alive"})
@@ -84,7 +85,7 @@ def build(service: Service[State], runtime: Runtime, faults: Callable[[], list[s
         app.add_api_route(path, endpoint, response_class=Response, include_in_schema=False)
     if service.describe is not None:
         service.describe(app)
-    inner: ASGIApp = app
+    inner: ASGIApp = Direct(app, router.routes)
     if service.middleware is not None:
         inner = service.middleware(inner, runtime)
     return RequestLog(inner)
