@@ -12,7 +12,7 @@ RUN := .venv/.run
 DEV := .venv/.dev
 
 .PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
-	bench model ablations compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
+	bench model ablations faults faults-nightly compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,12 @@ model: $(RUN) ## explore every interleaving of sagas and participants in small w
 
 ablations: $(RUN) ## leave out each safeguard alone, and find what it prevents (A=arming,tombstone)
 	@$(PYTHON) -m tests.model ablations
+
+faults: $(DEV) ## break real servers and services under load, and audit (SEED, KIND=kill_all,…, PART=1…5, MINUTES)
+	@$(PYTHON) -m tests.faults.harness
+
+faults-nightly: $(DEV) ## pairs of faults, and a soak with the slope of memory and tables (SEED, MINUTES=60)
+	@$(PYTHON) -m tests.faults.harness nightly
 
 topics: $(RUN) ## the messages of an order in all topics, in order of time (o=<order id>, json=1 for headers and values)
 	@$(PYTHON) -m devstack.topics $(o) $(if $(json),--json)

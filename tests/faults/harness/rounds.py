@@ -1,0 +1,316 @@
+"""One round: load, fault, heal, quiet, audit; and whether it bit."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+
+from tests.faults.auditor import Books, Given, Violation, audit, opened
+from tests.faults.harness.chance import chance
+from tests.faults.harness.load import USUAL, Crowd, Load, Mix
+from tests.faults.harness.stage import Stage
+from tests.faults.platform import databases_at, platform
+from tests.faults.quiet import NotQuietError, quiet
+from tests.support.cards import Cards
+from tests.support.waiting import eventually
+
+RECOVERY_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 90.0
+"""How long a round that recovers too late is still waited for, so that the next one begins at quiet."""
+BITES_ACKNOWLEDGED: Final = 0.8
+BITES_COMPLETED: Final = 0.5
+BITES_COMPENSATED: Final = 0.1
+ENDED: Final = "SELECT count(*) FROM orders WHERE order_id = ANY(%s) AND status IN ('completed', 'cancelled')"
+ENDS: Final = """
+    SELECT business_key, status, extract(epoch FROM finished_at)::float8 FROM sagas
+    WHERE business_key = ANY(%s) AND type = 'create_order'
+"""
+STATUSES: Final = "SELECT order_id, status FROM orders WHERE order_id = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the fault log; the time is in seconds since the epoch."""
+
+    at: float
+    what: str
+
+
+class Skipped(Exception):  # noqa: N818 - what happened
+    """This machine cannot have this fault; the message says why."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """What a fault has to work with while a round's load runs."""
+
+    stage: Stage
+    random: Random
+    load: Load
+    log: list[Event] = field(default_factory=list)
+    healed_at: float | None = None
+    poison: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def note(self, what: str) -> None:
+        """Write a line of the fault log."""
+        self.log.append(Event(time.time(), what))
+
+    async def under_load(self, orders: int = 40) -> None:
+        """Return once so many more orders were accepted: the fault meets them in flight."""
+        wanted = len(self.load.answers) + orders
+
+        async def ask() -> bool:
+            return len(self.load.answers) >= wanted
+
+        await eventually(ask, within=PATIENCE_SECONDS, what=f"{orders} more orders accepted")
+
+    async def last(self, shortest: float, longest: float) -> float:
+        """Let the fault last, for a time by chance; returns it, in seconds."""
+        seconds = self.random.uniform(shortest, longest)
+        await asyncio.sleep(seconds)
+        return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way to hurt the platform.
+
+    `hurt` breaks and may mend; afterwards everything that it left broken is mended by the round.
+    """
+
+    name: str
+    what: str
+    hurt: Callable[[Trial], Awaitable[None]]
+    mix: Mix = USUAL
+    hot: float = 0.0
+    rate: float = 30.0
+    orders: int = 200
+    looks_back: timedelta = timedelta(0)
+    """How far the audit looks back, for orders that a clock dated before the round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What came of one."""
+
+    kind: str
+    seed: int
+    what: str
+    started: float
+    ended: float
+    placed: int
+    acknowledged: int
+    completed: int
+    compensated: int
+    recovery_seconds: float | None
+    quiet_seconds: float | None
+    fault_from: float | None
+    fault_to: float | None
+    log: tuple[Event, ...]
+    violations: tuple[str, ...]
+    shortcomings: tuple[str, ...]
+    accepted_at: tuple[float, ...]
+    finished_at: tuple[float, ...]
+    answers: dict[str, int]
+    lost: dict[str, int]
+    skipped: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it bit, and nothing was wrong."""
+        return self.skipped is None and not self.violations and not self.shortcomings
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    status: str
+    at: float | None
+
+
+class Arena:
+    """Runs rounds on one stage."""
+
+    def __init__(self, stage: Stage, crowd: Crowd, logs: Path) -> None:
+        self._stage = stage
+        self._crowd = crowd
+        self._logs = logs
+
+    async def run(self, kind: Kind, seed: int) -> Round:
+        """One round; the stage is left healed."""
+        random = chance(seed, kind.name)
+        started = time.time()
+        before = await opened(self._stage.admin_dsn)
+        load = Load(self._stage.gateway_url, self._crowd, random, kind.mix, kind.hot)
+        trial = Trial(self._stage, chance(seed, kind.name, "fault"), load)
+        lost_before = self._lost()
+        shortcomings: list[str] = []
+        skipped = await self._hurt(kind, trial)
+        if skipped is not None:
+            return _skipped(kind, seed, started, skipped)
+        assert trial.healed_at is not None
+        recovery, quiet_seconds, late = await self._recovered(load, trial.healed_at)
+        shortcomings += late
+        violations = await self._audited(before, kind, load, trial)
+        finished = await self._finished(load)
+        shortcomings += _did_not_bite(load, trial, finished)
+        return Round(
+            kind=kind.name,
+            seed=seed,
+            what=kind.what,
+            started=started,
+            ended=time.time(),
+            placed=len(load.placed),
+            acknowledged=len(load.accepted),
+            completed=sum(one.status == "completed" for one in finished.values()),
+            compensated=sum(one.status == "compensated" for one in finished.values()),
+            recovery_seconds=recovery,
+            quiet_seconds=quiet_seconds,
+            fault_from=trial.log[0].at if trial.log else None,
+            fault_to=trial.healed_at,
+            log=tuple(trial.log),
+            violations=tuple(violations),
+            shortcomings=tuple(shortcomings),
+            accepted_at=tuple(sorted(p.accepted for p in load.placed if p.accepted is not None)),
+            finished_at=tuple(sorted(one.at for one in finished.values() if one.at is not None)),
+            answers={str(status): count for status, count in sorted(load.statuses.items())},
+            lost={name: count - lost_before.get(name, 0) for name, count in self._lost().items()},
+        )
+
+    async def _hurt(self, kind: Kind, trial: Trial) -> str | None:
+        """Load and fault at the same time; the load goes on for a second after the healing. Returns why not."""
+
+        def wanted() -> bool:
+            return trial.healed_at is None or time.time() < trial.healed_at + 1
+
+        async with _beside(trial.load.run(rate=kind.rate, at_least=kind.orders, go_on=wanted)) as load:
+            try:
+                await trial.under_load()
+                await kind.hurt(trial)
+            except Skipped as reason:
+                load.cancel()
+                return str(reason)
+            finally:
+                dead = await self._stage.heal()
+                if dead:
+                    trial.note(f"started again: {', '.join(dead)}")
+                trial.healed_at = time.time()
+            trial.note("healed")
+        return None
+
+    async def _recovered(self, load: Load, healed_at: float) -> tuple[float | None, float | None, list[str]]:
+        """How long after the healing every order had ended, and all was quiet."""
+        late: list[str] = []
+        took: dict[str, float | None] = {"ended": None, "quiet": None}
+        try:
+            await self._all_ended(load, healed_at + PATIENCE_SECONDS)
+            took["ended"] = time.time() - healed_at
+            left = max(1.0, healed_at + PATIENCE_SECONDS - time.time())
+            await quiet(self._stage.admin_dsn, self._stage.bootstrap, within=left)
+            took["quiet"] = time.time() - healed_at
+        except (NotQuietError, TimeoutError) as error:
+            late.append(f"did not come to rest: {error}")
+        if took["ended"] is not None and took["ended"] > RECOVERY_SECONDS:
+            late.append(f"the last order ended {took['ended']:.0f} s after the healing")
+        return took["ended"], took["quiet"], late
+
+    async def _all_ended(self, load: Load, deadline: float) -> None:
+        ids = list(load.accepted)
+        async with platform(databases_at(self._stage.admin_dsn)) as seen:
+            while (ended := await seen.scalar("order_history", ENDED, [ids])) < len(ids):
+                if time.time() > deadline:
+                    raise TimeoutError(f"{len(ids) - ended} of {len(ids)} orders have not ended")
+                await asyncio.sleep(0.1)
+
+    async def _audited(self, before: Books, kind: Kind, load: Load, trial: Trial) -> list[str]:
+        async with httpx.AsyncClient(base_url=self._stage.cards_url, timeout=10) as http:
+            taken = await Cards(http).holds()
+        given = Given(
+            acknowledged=load.accepted,
+            keys={key: frozenset(ids) for key, ids in load.answers.items()},
+            poison=frozenset(trial.poison),
+            canaries=self._crowd.secrets,
+            log_folder=self._logs,
+            taken_from_cards=taken,
+        )
+        books = replace(before, since=before.since - kind.looks_back)
+        found: list[Violation] = await audit(
+            self._stage.admin_dsn, books, given, bootstrap=self._stage.bootstrap
+        )
+        return [*map(str, found), *await self._broken_promises(load)]
+
+    async def _broken_promises(self, load: Load) -> list[str]:
+        """What only the customers know: answers that nobody should get, cancellations that were forgotten."""
+        wrong = [f"I3 customer: {placed.wrong}" for placed in load.placed if placed.wrong is not None]
+        cancelled = [p.order_id for p in load.placed if p.cancel_accepted and p.order_id is not None]
+        async with platform(databases_at(self._stage.admin_dsn)) as seen:
+            statuses = await seen.rows("order_history", STATUSES, [cancelled])
+        wrong += [
+            f"I3 order {order}: its cancellation was accepted, and it is {status}"
+            for order, status in statuses
+            if status != "cancelled"
+        ]
+        return wrong
+
+    async def _finished(self, load: Load) -> dict[UUID, _Finished]:
+        async with platform(databases_at(self._stage.admin_dsn)) as seen:
+            rows = await seen.rows("order_saga", ENDS, [list(load.accepted)])
+        return {order: _Finished(status, at) for order, status, at in rows}
+
+    def _lost(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for (_, server), proxy in self._stage.proxies.items():
+            for loss, count in proxy.lost.items():
+                name = f"{server} {loss.value}"
+                counts[name] = counts.get(name, 0) + count
+        return counts
+
+
+def _did_not_bite(load: Load, trial: Trial, finished: dict[UUID, _Finished]) -> list[str]:
+    accepted = len(load.accepted)
+    shares = {
+        "acknowledged": (accepted, len(load.placed), BITES_ACKNOWLEDGED),
+        "completed": (sum(f.status == "completed" for f in finished.values()), accepted, BITES_COMPLETED),
+        "compensated": (
+            sum(f.status == "compensated" for f in finished.values()),
+            accepted,
+            BITES_COMPENSATED,
+        ),
+    }
+    missing = [
+        f"only {count} of {total} orders were {what}"
+        for what, (count, total, least) in shares.items()
+        if count < least * total or total == 0
+    ]
+    if len(trial.log) < 2:
+        missing.append("the fault log shows no fault")
+    return missing
+
+
+def _skipped(kind: Kind, seed: int, started: float, reason: str) -> Round:
+    return Round(
+        kind.name, seed, kind.what, started, time.time(), 0, 0, 0, 0, None, None, None, None,
+        (), (), (), (), (), {}, {}, skipped=reason,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _beside(work: Awaitable[None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Do something else meanwhile; it is waited for at the end unless it was cancelled."""
+
+    async def run() -> None:
+        await work
+
+    async with asyncio.TaskGroup() as group:
+        yield group.create_task(run())
