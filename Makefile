@@ -53,7 +53,7 @@ test: test-unit test-integration ## all tests; PostgreSQL and Kafka are started 
 test-unit: $(DEV) ## the tests that need nothing
 	@$(PYTEST) -m "not integration and not journey and not faults and not containers"
 
-test-containers: $(DEV) ## the platform of docker-compose.yml, and a broker and a server by testcontainers
+test-containers: $(DEV) ## the platform of docker-compose.yml, and a service on testcontainers' servers, where an engine answers
 	@$(PYTEST) -m containers
 
 test-integration: $(DEV) ## the tests that need PostgreSQL and Kafka, and the journeys through the whole system
@@ -96,6 +96,9 @@ faults: $(DEV) ## break real servers and services under load, and audit (SEED, K
 
 faults-nightly: $(DEV) ## pairs of faults, and a soak with the slope of memory and tables (SEED, MINUTES=60)
 	@$(PYTHON) -m tests.faults.harness nightly
+
+crash-points: $(DEV) ## end a service at every named place, under load, and audit (P=relay.sent,cards.fed  PART=1 … 5)
+	@$(PYTHON) -m tests.crashpoints
 
 topics: $(RUN) ## the messages of an order in all topics, in order of time (o=<order id>, json=1 for headers and values)
 	@$(PYTHON) -m devstack.topics $(o) $(if $(json),--json)
