@@ -11,7 +11,7 @@ import pytest
 
 from bench.stack import ROOT
 from tests.conftest import SHORT_DEADLINES, free_offset
-from tests.support.compose import ComposeStack, engine_answers
+from tests.support.compose import ComposeStack, engine_answers, obtained
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ComposeStack]:
-    """The platform, healthy; removed at the end with its data. The image stays."""
+def compose(tmp_path_factory: pytest.TempPathFactory) -> ComposeStack:
+    """The compose file under this run's own names; nothing of it runs yet."""
     folder = tmp_path_factory.mktemp("compose")
     env_file = folder / "env"
     subprocess.run(
@@ -39,11 +39,23 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         "COMPOSE_PROJECT_NAME": f"order-saga-test-{secrets.token_hex(3)}",
         **SHORT_DEADLINES,
     }
-    made = ComposeStack(folder, own)
+    return ComposeStack(folder, own)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images(compose: ComposeStack) -> None:
+    """All that is needed lies here or can be pulled; where it cannot, there is nothing to be tried."""
+    if lacking := sorted(each for each in compose.images() if not obtained(each)):
+        pytest.skip(f"the engine has not, and cannot pull: {', '.join(lacking)}")
+
+
+@pytest.fixture(scope="session")
+async def platform(compose: ComposeStack, images: None) -> AsyncIterator[ComposeStack]:
+    """The platform, healthy; removed at the end with its data. The image stays."""
     try:
         # An image that is there already may be of older code.
-        await asyncio.to_thread(made.compose, "build", "--quiet")
-        await made.up()
-        yield made
+        await asyncio.to_thread(compose.compose, "build", "--quiet")
+        await compose.up()
+        yield compose
     finally:
-        await made.clean()
+        await compose.clean()

@@ -16,6 +16,8 @@ from devstack.compose import container
 UP_SECONDS: Final = 900
 """The first time, the image is built."""
 
+PULL_SECONDS: Final = 300
+
 
 class ComposeStack(Stack):
     """What `docker compose` runs with this environment, beside the process's own; stack.json lies in `folder`."""
@@ -60,6 +62,12 @@ class ComposeStack(Stack):
         shown = [json.loads(line) for line in lines]
         return {each["Service"]: int(each["ExitCode"]) for each in shown if each["State"] == "exited"}
 
+    def images(self) -> set[str]:
+        """What is to be here, or to be pulled, before anything can run: the servers', and the one that ours is built on."""
+        services = json.loads(self.compose("config", "--format", "json"))["services"]
+        ours, built = services["migrate"]["image"], services["migrate"]["build"]
+        return {each["image"] for each in services.values()} - {ours} | {built["args"]["PYTHON_IMAGE"]}
+
     def _dead(self) -> list[str]:
         """The containers whose process has ended, once the engine knows it too."""
         dead = [container(name) for name, pid in self.info.pids.items() if not runs(pid)]
@@ -95,3 +103,17 @@ def engine_answers() -> bool:
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
     return all(each.returncode == 0 for each in asked)
+
+
+def obtained(image: str) -> bool:
+    """Whether an image is here, pulled now if need be."""
+    for words in (["image", "inspect"], ["pull", "--quiet"]):
+        try:
+            done = subprocess.run(
+                ["docker", *words, image], capture_output=True, timeout=PULL_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        if done.returncode == 0:
+            return True
+    return False
