@@ -3,7 +3,7 @@
 The run here is a short one. At least 20,000 cases, on a stack of your own (`-s` shows the summary):
 
     make up
-    JOURNEY_STACK_DIR=.stack SCHEMATHESIS_EXAMPLES=1500 SCHEMATHESIS_CASES=20000 \
+    JOURNEY_STACK_DIR=.stack SCHEMATHESIS_EXAMPLES=800 SCHEMATHESIS_CASES=20000 SCHEMATHESIS_WORKERS=4 \
         .venv/bin/python -m pytest -s tests/journeys/test_schemathesis.py
 """
 
@@ -22,6 +22,7 @@ ROOT: Final = Path(__file__).parents[2]
 CONFIG: Final = ROOT / "tests" / "gateway" / "schemathesis.toml"
 EXAMPLES: Final = os.environ.get("SCHEMATHESIS_EXAMPLES", "10")
 SEED: Final = os.environ.get("SCHEMATHESIS_SEED", "1")
+WORKERS: Final = os.environ.get("SCHEMATHESIS_WORKERS", "1")
 CASES: Final = int(os.environ.get("SCHEMATHESIS_CASES", "1000"))
 """How many cases there must be at least; fewer were no test of the whole API."""
 
@@ -33,7 +34,7 @@ async def test_no_case_finds_a_fault(
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), "--no-color", "--config-file", str(CONFIG)),
         *("run", f"{info.gateway_url}/openapi.json", "--checks", "all", "--continue-on-failure"),
-        *("--max-examples", EXAMPLES, "--seed", SEED, "--request-timeout", "60"),
+        *("--max-examples", EXAMPLES, "--seed", SEED, "--request-timeout", "60", "--workers", WORKERS),
         *("--report", "json", "--report-json-path", str(report)),
         cwd=tmp_path,
         env={

@@ -185,6 +185,13 @@ async def test_prefer_wait_answers_with_the_status_reached(gate: Front) -> None:
     assert "preference-applied" not in answer.headers
 
 
+async def all_looked_at(gate: Front) -> None:
+    parts = open_gate(gate.runtime)
+    place = await intents.close_seen(parts)
+    while place != intents.FIRST:
+        place = await intents.close_seen(parts, place)
+
+
 async def test_intents_close_when_their_effect_is_there_and_not_before(gate: Front) -> None:
     user_id = a_user_id()
     mine = await gate.bearer(user_id=user_id)
@@ -195,7 +202,7 @@ async def test_intents_close_when_their_effect_is_there_and_not_before(gate: Fro
     story = Story(user_id=user_id, order_id=OrderId(UUID(cancelled)))
     await folded(gate.shops.of["order_history"], story.runs_short())
     await gate.database.rows("UPDATE order_intents SET created_at = created_at - interval '5 seconds'")
-    await intents.close_seen(open_gate(gate.runtime))
+    await all_looked_at(gate)
     left = await gate.database.rows(
         "SELECT order_id, kind FROM order_intents WHERE user_id = %s ORDER BY 1, 2", user_id
     )
@@ -203,6 +210,43 @@ async def test_intents_close_when_their_effect_is_there_and_not_before(gate: Fro
     for order_id, status in ((known, "cancelling"), (unknown, "pending"), (cancelled, "cancelled")):
         view = (await gate.http.get(f"/api/orders/{order_id}", headers=mine)).json()
         assert view["status"] == status
+
+
+async def test_orders_that_stand_still_are_looked_at_some_at_a_time(
+    gate: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = a_user_id()
+    mine = await gate.bearer(user_id=user_id)
+    *unknown, last = [(await gate.order(mine)).json()["order_id"] for _ in range(7)]
+    await seen(gate, user_id, last)
+    await gate.database.rows("UPDATE order_intents SET created_at = created_at - interval '5 seconds'")
+    monkeypatch.setattr(intents, "ASK_FOR", 2)
+    monkeypatch.setattr(intents, "LOOKS_IN_VAIN", 2)
+    parts = open_gate(gate.runtime)
+    before = OrderId(UUID(int=UUID(unknown[0]).int - 1)), ""
+    behind = await intents.close_seen(parts, before)
+    assert behind[0] == UUID(unknown[3]), "two lookups of two orders each, and no effect"
+    assert await intents.close_seen(parts, behind) == intents.FIRST
+    left = await gate.database.rows(
+        "SELECT order_id FROM order_intents WHERE user_id = %s ORDER BY 1", user_id
+    )
+    assert [str(order_id) for (order_id,) in left] == unknown
+
+
+async def test_what_has_had_its_effect_is_closed_and_not_sent_again(gate: Front) -> None:
+    user_id = a_user_id()
+    mine = await gate.bearer(user_id=user_id)
+    known, unknown = [(await gate.order(mine)).json()["order_id"] for _ in range(2)]
+    await seen(gate, user_id, known)
+    await gate.database.rows("DELETE FROM outbox WHERE key = ANY(%s)", [known, unknown])
+    await gate.database.rows(
+        "UPDATE order_intents SET sent_at = sent_at - interval '1 hour' WHERE user_id = %s", user_id
+    )
+    await intents.send_due(open_gate(gate.runtime))
+    waiting = await gate.database.rows("SELECT key FROM outbox WHERE key = ANY(%s)", [known, unknown])
+    assert waiting == [(unknown,)]
+    left = await gate.database.rows("SELECT order_id FROM order_intents WHERE user_id = %s", user_id)
+    assert [str(order_id) for (order_id,) in left] == [unknown]
 
 
 async def test_a_cancellation_that_was_refused_is_not_asked_for_for_ever(gate: Front) -> None:
@@ -218,7 +262,7 @@ async def test_a_cancellation_that_was_refused_is_not_asked_for_for_ever(gate: F
             days * 86_400,
             user_id,
         )
-        await intents.close_seen(open_gate(gate.runtime))
+        await all_looked_at(gate)
         left = await gate.database.rows("SELECT kind FROM order_intents WHERE user_id = %s", user_id)
         return [kind for (kind,) in left]
 
