@@ -1,5 +1,6 @@
 """Who may do what: every route by everybody who could come along, forgers included; a route without a row fails."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,11 @@ from inspect import isawaitable
 from typing import Any, Final
 from uuid import uuid4
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.types import ASGIApp, Message
 
 from gateway.__main__ import openapi
 from gateway.api.openapi import BY_OPERATORS, FOR_EVERYBODY
@@ -98,7 +103,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "listMyOrders": own("/api/my-orders", 200),
     "getOrder": own("/api/orders/{order_id}", 200, 404),
     "cancelOrder": own("/api/orders/{order_id}/cancel", 202, 404),
-    "streamOrderEvents": own("/api/orders/{order_id}/events", 0, 404),
+    "streamOrderEvents": own("/api/orders/{order_id}/events", 200, 404),
     "listPaymentMethods": own("/api/payment-methods", 200),
     "addPaymentMethod": own(
         "/api/payment-methods", 201, body=lambda _: {"kind": "card", "token": "tok_approve"}
@@ -117,6 +122,11 @@ ROWS: Final[Mapping[str, Row]] = {
     "setStock": operators("/api/inventory/{product_id}", 200, body=lambda _: {"on_hand": 10}),
     "getStock": operators("/api/inventory/{product_id}", 200),
 }
+OUTSIDE_THE_DOCUMENT: Final = frozenset(
+    {"/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/problems/{code}"}
+)
+"""Open to everybody; a token is not looked at."""
+STREAMED: Final = "streamOrderEvents"
 DOCUMENT: Final = json.loads(openapi())
 OPERATIONS: Final[Mapping[str, tuple[str, str]]] = {
     operation["operationId"]: (method.upper(), path)
@@ -160,15 +170,75 @@ async def ask(scene: Scene, operation: str, who: Headers) -> tuple[int, str]:
     body = None if row.body is None else row.body(scene)
     if isawaitable(body):
         body = await body
-    answer = await scene.gate.http.request(method, url, json=body, headers={**who, **row.headers()})
+    if operation == STREAMED:
+        answer = await stream_begun(scene.gate.app, url, who)
+    else:
+        answer = await scene.gate.http.request(method, url, json=body, headers={**who, **row.headers()})
     if answer.is_success:
         return answer.status_code, ""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["code"]
 
 
+async def stream_begun(app: ASGIApp, path: str, who: Headers) -> httpx.Response:
+    """The answer up to its first chunk, from a client that then goes away; a stream that is granted has no end."""
+    messages: list[Message] = []
+    first = asyncio.Event()
+
+    async def receive() -> Message:
+        await first.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+        if message["type"] == "http.response.body":
+            first.set()
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in who.items()]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "root_path": "",
+    }
+    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
+    scope |= {"client": ("127.0.0.1", 1), "server": ("gateway", 80), "state": {}}
+    async with asyncio.timeout(20):
+        await app(scope, receive, send)
+    start, *body = messages
+    return httpx.Response(
+        start["status"],
+        headers=[(name.decode(), value.decode()) for name, value in start["headers"]],
+        content=b"".join(part.get("body", b"") for part in body),
+    )
+
+
+def framework(app: object) -> FastAPI:
+    """The application below its layers."""
+    while not isinstance(app, FastAPI):
+        app = app._app  # type: ignore[attr-defined]
+    return app
+
+
 def test_every_route_has_a_row() -> None:
     assert set(OPERATIONS) == set(ROWS)
+
+
+def test_every_path_is_in_the_document_or_open_to_all(gate: Front) -> None:
+    served = {context.path for context in iter_route_contexts(framework(gate.app).routes)}
+    assert served == set(DOCUMENT["paths"]) | OUTSIDE_THE_DOCUMENT
+
+
+@pytest.mark.parametrize("path", sorted(OUTSIDE_THE_DOCUMENT))
+async def test_what_is_outside_the_document_looks_at_no_token(gate: Front, path: str) -> None:
+    url = path.format(code="not_found")
+    tokens = ["no token at all", await gate.token(), await gate.token("operator")]
+    answers = [
+        await gate.http.get(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        for token in ("", *tokens)
+    ]
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_the_document_says_who_needs_a_token() -> None:
@@ -182,14 +252,20 @@ def test_the_document_says_who_needs_a_token() -> None:
         assert {str(status) for status in statuses} <= set(described["responses"]), operation
 
 
-ASKED: Final = sorted(set(ROWS) - {"streamOrderEvents"})
-"""A stream that is granted does not end by itself; its refusals are asked for below."""
-
-
-@pytest.mark.parametrize("operation", ASKED)
+@pytest.mark.parametrize("operation", sorted(ROWS))
 async def test_the_owner(scene: Scene, operation: str) -> None:
     status, _ = await ask(scene, operation, scene.owners)
     assert status == ROWS[operation].owner
+
+
+@pytest.mark.parametrize("role", ["customer", "operator", "admin"])
+async def test_a_stream_is_granted_to_the_owner_whatever_the_role(gate: Front, role: str) -> None:
+    who = await gate.bearer(role)
+    order = (await gate.order(who)).json()
+    answer = await stream_begun(gate.app, order["links"]["events"], who)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.startswith("retry: ")
 
 
 @pytest.mark.parametrize("operation", sorted(ROWS))
