@@ -24,6 +24,8 @@ async def gathered(stage: Stage) -> Crowd:
             cards=[Buyer(one.token, await one.card()) for one in solvent[:3]],
             broke=[Buyer(poor.token, await poor.wallet())],
             declined=[Buyer(poor.token, await poor.card("tok_refuse"))],
+            silent=[Buyer(poor.token, await poor.card("tok_silent"))],
+            captured_silent=[Buyer(poor.token, await poor.card("tok_captured_silent"))],
             products=products,
             scarce=await operator.product(cents=500, stock=0),
             secrets=frozenset({PASSWORD, stage.operator_password(), *(one.token for one in solvent)}),

@@ -38,6 +38,8 @@ class Crowd:
     cards: Sequence[Buyer]
     broke: Sequence[Buyer]
     declined: Sequence[Buyer]
+    silent: Sequence[Buyer]
+    captured_silent: Sequence[Buyer]
     products: Sequence[UUID]
     scarce: UUID
     secrets: frozenset[str]
@@ -147,7 +149,13 @@ class Load:
 
     def _buyer(self, kind: str) -> Buyer:
         crowd = self.crowd
-        among = {"card": crowd.cards, "broke": crowd.broke, "declined": crowd.declined}
+        among = {
+            "card": crowd.cards,
+            "broke": crowd.broke,
+            "declined": crowd.declined,
+            "silent": crowd.silent,
+            "captured_silent": crowd.captured_silent,
+        }
         return self.random.choice(among.get(kind, crowd.wallets))
 
     def _lines(self, kind: str) -> list[dict[str, object]]:

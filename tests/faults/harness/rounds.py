@@ -58,6 +58,11 @@ class Trial:
     log: list[Event] = field(default_factory=list)
     healed_at: float | None = None
     poison: set[tuple[str, int, int]] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+
+    def fail(self, what: str) -> None:
+        """The fault did not take place as it should have: the round does not count."""
+        self.failures.append(what)
 
     def note(self, what: str) -> None:
         """Write a line of the fault log."""
@@ -164,7 +169,7 @@ class Arena:
         shortcomings += late
         violations = await self._audited(before, kind, load, trial)
         finished = await self._finished(load)
-        shortcomings += _did_not_bite(load, trial, finished)
+        shortcomings += [*trial.failures, *_did_not_bite(load, trial, finished)]
         return Round(
             kind=kind.name,
             seed=seed,

@@ -14,6 +14,7 @@ from typing import Final
 
 from devstack import postgres as embedded_postgres
 from devstack import processes, server_account, toolchain
+from devstack.errors import ProcessDiedError
 from devstack.kafka import EmbeddedKafka
 from devstack.layout import CHECKOUT, Layout
 from devstack.postgres import EmbeddedPostgres
@@ -39,14 +40,14 @@ SETTINGS: Final = {
 }
 POSTGRES_SETTINGS: Final = {
     "shared_buffers": "128MB",
-    "min_wal_size": "128MB",
-    "max_wal_size": "512MB",
+    "min_wal_size": "80MB",
+    "max_wal_size": "256MB",
 }
 KAFKA_SETTINGS: Final = {
     "log.index.size.max.bytes": str(1024 * 1024),
     "log.segment.delete.delay.ms": "1000",
 }
-DISK_MEGABYTES: Final = 2_048
+DISK_MEGABYTES: Final = 1_024
 START_SECONDS: Final = 120.0
 PATIENCE: Final = {"postgres": 20.0, "kafka": 10.0}
 STOPS_WITHIN: Final = 12.0
@@ -168,11 +169,22 @@ class Stage:
         for process in self.processes.values():
             if process.alive:
                 os.kill(process.pid, signal.SIGCONT)
-        dead = [name for name in self._units if not self.runs(name)]
-        servers = [name for name in dead if name not in SERVICES]
-        await self.start(*servers)
-        await self.start(*(name for name in dead if name in SERVICES))
-        return dead
+        servers = [name for name in self._units if name not in SERVICES]
+        dead = [name for name in servers if not await self._stands(name)]
+        await self.start(*dead)
+        died = [name for name in SERVICES if not self.runs(name)]
+        await self.start(*died)
+        return [*dead, *died]
+
+    async def _stands(self, name: str) -> bool:
+        """Whether it runs and answers; what is still making up its mind whether to die is waited for."""
+        if not self.runs(name):
+            return False
+        try:
+            await self.ready(name)
+        except ProcessDiedError:
+            return False
+        return True
 
     def twin(self, service: str, number: int = 0) -> Unit:
         """A second process of a service: same database, same group, same proxies, another port."""
@@ -191,6 +203,22 @@ class Stage:
         self._registry.forget(name)
         self.processes.pop(name, None)
         del self._units[name]
+
+    async def command(self, service: str, *arguments: str) -> str:
+        """What `python -m libs.service <arguments>` prints in a service's environment; it must go well."""
+        command = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "libs.service",
+            *arguments,
+            cwd=CHECKOUT,
+            env=self._environment(service),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await command.communicate()
+        assert command.returncode == 0, output.decode(errors="replace")
+        return output.decode().strip()
 
     def to(self, server: str) -> list[Proxy]:
         """Every proxy in front of a server: `postgres`, `kafka` or `cards`."""
@@ -239,8 +267,17 @@ class Stage:
         )
         [cards] = self._plan.named(CARD_PROVIDER)
         units = [
-            Unit("postgres", (server.port,), server.log, server.launch, server.ready, signal.SIGINT),
-            Unit("kafka", (node.port,), broker.log, broker.launch, broker.ready),
+            Unit(
+                "postgres",
+                (server.port,),
+                server.log,
+                server.launch,
+                partial(server.ready, within=START_SECONDS),
+                signal.SIGINT,
+            ),
+            Unit(
+                "kafka", (node.port,), broker.log, broker.launch, partial(broker.ready, within=START_SECONDS)
+            ),
             cards,
             *(self._service(service) for service in SERVICES),
         ]
@@ -249,12 +286,8 @@ class Stage:
     def _service(
         self, service: str, *, environment: Mapping[str, str] = NOTHING, name: str | None = None
     ) -> Unit:
-        layout, name = self.layout, name or service
-        through = self.admin_dsn.replace(f":{layout.postgres_port}/", f":{self.ports.postgres(service)}/")
-        kafka = f"127.0.0.1:{self.ports.kafka(service)}"
-        known = service_environment(layout, service, through, kafka, self._secrets)
-        given = {**known, "CARD_PROVIDER_URL": f"http://127.0.0.1:{self.ports.cards}", **environment}
-        log, port = layout.log(name), int(given["HTTP_PORT"])
+        name, given = name or service, {**self._environment(service), **environment}
+        log, port = self.layout.log(name), int(given["HTTP_PORT"])
         argv = [sys.executable, "-m", "libs.service", service]
 
         async def ready(process: ProcessId) -> None:
@@ -263,6 +296,13 @@ class Stage:
 
         launch = partial(processes.launch, argv, log=log, cwd=CHECKOUT, env=given)
         return Unit(name, (port,), log, launch, ready)
+
+    def _environment(self, service: str) -> dict[str, str]:
+        layout = self.layout
+        through = self.admin_dsn.replace(f":{layout.postgres_port}/", f":{self.ports.postgres(service)}/")
+        kafka = f"127.0.0.1:{self.ports.kafka(service)}"
+        known = service_environment(layout, service, through, kafka, self._secrets)
+        return {**known, "CARD_PROVIDER_URL": f"http://127.0.0.1:{self.ports.cards}"}
 
     def _proxies(self) -> dict[Key, Proxy]:
         layout, ports = self.layout, self.ports
