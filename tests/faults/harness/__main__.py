@@ -1,14 +1,17 @@
 """`python -m tests.faults.harness`: runs rounds and reports; the exit code is not 0 when a promise was broken.
 
 KIND or ROUNDS name kinds, with commas; SEED makes a run the same again; PART=1…5 takes a fifth of the kinds, and
-PART=auto another one each day. FAULTS_STACK_DIR and FAULTS_PORT_OFFSET move the stack.
+PART=auto another one each day. `nightly` runs every two faults of different families at the same time, then a soak;
+KIND names some of them too. FAULTS_STACK_DIR and FAULTS_PORT_OFFSET move the stack.
 """
 
 import os
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -17,32 +20,32 @@ from tests.faults.harness import report
 from tests.faults.harness.chance import chance
 from tests.faults.harness.crowd import gathered
 from tests.faults.harness.kinds import KINDS
-from tests.faults.harness.rounds import Arena, Kind, Round
+from tests.faults.harness.kinds.nightly import SOAK, pairs
+from tests.faults.harness.rounds import Arena, Kind, Round, broken
 from tests.faults.harness.stage import Stage
 
-PARTS = 5
+PARTS: Final = 5
+USUAL_MEGABYTES: Final = 1_024
+NIGHTLY_MEGABYTES: Final = 6_144
 
 
-async def main(environ: Mapping[str, str] = os.environ) -> int:
+async def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
     """Run what was asked for."""
-    kinds = _chosen(environ)
+    known = {kind.name: kind for kind in (*pairs(), SOAK)} if "nightly" in arguments else KINDS
+    kinds = _chosen(known, environ)
     if kinds is None:
         return 2
     seed = int(environ.get("SEED") or time.time())
     folder = Path(environ.get("FAULTS_STACK_DIR", ROOT / ".stack-faults"))
     offset = int(environ.get("FAULTS_PORT_OFFSET", "9000"))
-    stage = Stage(folder, offset=offset, random=chance(seed))
+    disk = NIGHTLY_MEGABYTES if "nightly" in arguments else USUAL_MEGABYTES
+    stage = Stage(folder, offset=offset, random=chance(seed), disk_megabytes=disk)
     rounds: list[Round] = []
     _say(f"SEED={seed}: {len(kinds)} kinds; starting the stack …")
     try:
-        arena = await _arena(stage)
-        _say(report.header())
-        for kind in kinds:
-            rounds.append(await arena.run(kind, seed))
-            _say(report.line(rounds[-1]))
-            if not rounds[-1].passed and rounds[-1].skipped is None and kind is not kinds[-1]:
-                _say("  … a fresh stack after that")
-                arena = await _arena(stage)
+        async for done in _rounds(stage, kinds, seed):
+            rounds.append(done)
+            _say(report.line(done))
     finally:
         await stage.down()
         if rounds:
@@ -50,23 +53,39 @@ async def main(environ: Mapping[str, str] = os.environ) -> int:
     return int(any(not done.passed and done.skipped is None for done in rounds))
 
 
+async def _rounds(stage: Stage, kinds: Sequence[Kind], seed: int) -> AsyncIterator[Round]:
+    """One after the other on the same stack; on a fresh one after a round that failed."""
+    arena: Arena | None = None
+    for kind in kinds:
+        if arena is None:
+            arena = await _arena(stage)
+            _say(report.header())
+        try:
+            done = await arena.run(kind, seed)
+        except Exception as error:  # noqa: BLE001 - the other kinds are tried all the same
+            done = broken(kind, seed, "".join(traceback.format_exception(error)))
+        if not done.passed and done.skipped is None:
+            arena = None
+        yield done
+
+
 async def _arena(stage: Stage) -> Arena:
     await stage.up()
     return Arena(stage, await gathered(stage), stage.layout.logs)
 
 
-def _chosen(environ: Mapping[str, str]) -> list[Kind] | None:
+def _chosen(known: Mapping[str, Kind], environ: Mapping[str, str]) -> list[Kind] | None:
     names = [name for name in (environ.get("KIND") or environ.get("ROUNDS") or "").split(",") if name]
-    if unknown := [name for name in names if name not in KINDS]:
-        sys.stderr.write(f"There is no {', '.join(unknown)}: {', '.join(KINDS)}.\n")
+    if unknown := [name for name in names if name not in known]:
+        sys.stderr.write(f"There is no {', '.join(unknown)}: {', '.join(known)}.\n")
         return None
     if names:
-        return [KINDS[name] for name in names]
+        return [known[name] for name in names]
     part = environ.get("PART") or ""
     if not part:
-        return list(KINDS.values())
+        return list(known.values())
     number = int(time.time() // 86_400) if part == "auto" else int(part) - 1
-    return list(KINDS.values())[number % PARTS :: PARTS]
+    return list(known.values())[number % PARTS :: PARTS]
 
 
 def _say(line: str) -> None:
@@ -75,4 +94,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(uvloop.run(main()))
+    sys.exit(uvloop.run(main(sys.argv[1:])))

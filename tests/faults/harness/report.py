@@ -39,6 +39,10 @@ def stored(rounds: Sequence[Round], seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     document = {"seed": seed, "rounds": [done.document() for done in rounds]}
     (folder / "report.json").write_text(json.dumps(document, indent=2, default=str))
+    for done in rounds:
+        if done.evidence:
+            text = json.dumps(done.evidence, indent=1, default=str)
+            (folder / f"evidence-{done.kind}.json").write_text(text)
     plotted([done for done in rounds if done.skipped is None], folder / "rounds.png")
     file = folder / "report.md"
     file.write_text(_markdown(rounds, seed))
@@ -72,7 +76,23 @@ def _markdown(rounds: Sequence[Round], seed: int) -> str:
             lines += ["", f"Lost on the way: {', '.join(f'{name} {n}' for name, n in lost.items())}."]
         lines += ["", f"Answers to POSTs (0: none came): {done.answers}."]
         lines += [f"- **{what}**" for what in (*done.violations, *done.shortcomings)]
+        lines += _weights(done)
     return "\n".join(lines) + "\n"
+
+
+def _weights(done: Round) -> list[str]:
+    if not done.weights:
+        return []
+    mebi = 1_048_576
+    return [
+        "",
+        "| what | first, MiB | last, MiB | MiB an hour |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {name} | {first / mebi:.1f} | {last / mebi:.1f} | {hour / mebi:.1f} |"
+            for name, (first, last, hour) in done.weights.items()
+        ),
+    ]
 
 
 def _row(done: Round) -> str:

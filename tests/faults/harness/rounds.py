@@ -14,7 +14,9 @@ from uuid import UUID
 import httpx
 
 from tests.faults.auditor import Books, Given, Violation, audit, opened
+from tests.faults.bounds import FEWEST, slope
 from tests.faults.harness.chance import chance
+from tests.faults.harness.evidence import evidence
 from tests.faults.harness.load import USUAL, Crowd, Load, Mix
 from tests.faults.harness.stage import Stage
 from tests.faults.platform import databases_at, platform
@@ -59,6 +61,14 @@ class Trial:
     healed_at: float | None = None
     poison: set[tuple[str, int, int]] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
+    weights: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    unjudged: set[str] = field(default_factory=set)
+
+    def weigh(self, what: str, size: float, *, judged: bool = True) -> None:
+        """Write down how large something is now, in bytes; what is not judged may grow with the orders."""
+        self.weights.setdefault(what, []).append((time.time(), size))
+        if not judged:
+            self.unjudged.add(what)
 
     def fail(self, what: str) -> None:
         """The fault did not take place as it should have: the round does not count."""
@@ -126,6 +136,9 @@ class Round:
     finished_at: tuple[float, ...]
     answers: dict[str, int]
     lost: dict[str, int]
+    weights: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """In bytes: first, last, and what would be added in an hour."""
+    evidence: dict[str, Any] = field(default_factory=dict)
     skipped: str | None = None
 
     @property
@@ -135,7 +148,7 @@ class Round:
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "passed": self.passed}
+        return {**asdict(replace(self, evidence={})), "passed": self.passed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,7 @@ class Arena:
         shortcomings += late
         violations = await self._audited(before, kind, load, trial)
         finished = await self._finished(load)
+        wrong = [*violations, *shortcomings]
         shortcomings += [*trial.failures, *_did_not_bite(load, trial, finished)]
         return Round(
             kind=kind.name,
@@ -191,6 +205,12 @@ class Arena:
             finished_at=tuple(sorted(one.at for one in finished.values() if one.at is not None)),
             answers={str(status): count for status, count in sorted(load.statuses.items())},
             lost={name: count - lost_before.get(name, 0) for name, count in self._lost().items()},
+            evidence=await evidence(self._stage, wrong),
+            weights={
+                name: (taken[0][1], taken[-1][1], slope(taken[len(taken) // 3 :]) * 3_600)
+                for name, taken in sorted(trial.weights.items())
+                if len(taken) >= FEWEST
+            },
         )
 
     async def _hurt(self, kind: Kind, trial: Trial) -> str | None:
@@ -248,6 +268,7 @@ class Arena:
             canaries=self._crowd.secrets,
             log_folder=self._logs,
             taken_from_cards=taken,
+            memory={name: taken for name, taken in trial.weights.items() if name not in trial.unjudged},
         )
         books = replace(before, since=before.since - kind.looks_back)
         found: list[Violation] = await audit(
@@ -304,9 +325,15 @@ def _did_not_bite(load: Load, trial: Trial, finished: dict[UUID, _Finished]) -> 
 
 
 def _skipped(kind: Kind, seed: int, started: float, reason: str) -> Round:
+    return replace(broken(kind, seed, ""), started=started, shortcomings=(), skipped=reason)
+
+
+def broken(kind: Kind, seed: int, why: str) -> Round:
+    """A round of which nothing is known, because it could not be ended."""
+    now = time.time()
     return Round(
-        kind.name, seed, kind.what, started, time.time(), 0, 0, 0, 0, None, None, None, None,
-        (), (), (), (), (), {}, {}, skipped=reason,
+        kind.name, seed, kind.what, now, now, 0, 0, 0, 0, None, None, None, None,
+        (), (), (why,), (), (), {}, {},
     )  # fmt: skip
 
 

@@ -47,7 +47,6 @@ KAFKA_SETTINGS: Final = {
     "log.index.size.max.bytes": str(1024 * 1024),
     "log.segment.delete.delay.ms": "1000",
 }
-DISK_MEGABYTES: Final = 1_024
 START_SECONDS: Final = 120.0
 PATIENCE: Final = {"postgres": 20.0, "kafka": 10.0}
 STOPS_WITHIN: Final = 12.0
@@ -65,7 +64,8 @@ class Stage:
     `proxies` are by service and server: ("payment", "kafka").
     """
 
-    def __init__(self, folder: Path, *, offset: int, random: Random) -> None:
+    def __init__(self, folder: Path, *, offset: int, random: Random, disk_megabytes: int) -> None:
+        self._disk_megabytes = disk_megabytes
         self.layout = Layout(folder.absolute(), offset, environ={**os.environ, **SETTINGS})
         self.ports = Ports(offset)
         self._secrets = Secrets(self.layout.folder)
@@ -237,8 +237,8 @@ class Stage:
         place = server_account.place_for(self.layout.folder / "postgres", installation)
         owner = None if place.account is None else (place.account.uid, place.account.gid)
         self.disks = {
-            "postgres": Disk(place.data, megabytes=DISK_MEGABYTES),
-            "kafka": Disk(self.layout.folder / "kafka", megabytes=DISK_MEGABYTES),
+            "postgres": Disk(place.data, megabytes=self._disk_megabytes),
+            "kafka": Disk(self.layout.folder / "kafka", megabytes=self._disk_megabytes),
         }
         for disk in self.disks.values():
             disk.unmount()
