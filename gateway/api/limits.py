@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,14 +20,15 @@ from libs.service.problems import Problem
 MAX_BUCKETS: Final = 100_000
 EVENTS: Final = "/events"
 QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
-DOCS: Final = "/docs"
 SECURITY_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+"""On every answer that does not say otherwise by itself."""
 TRANSPORT_SECURITY: Final = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 
@@ -97,7 +97,7 @@ class Limits:
         if scope["type"] != "http" or scope["path"] in QUIET_PATHS:
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, [] if scope["path"].startswith(DOCS) else self._headers)
+        answer = _Answer(send, self._headers)
         try:
             if self._settings.limits_rates:
                 answer.add(await self._take_tokens(scope))
@@ -196,10 +196,10 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            present = MutableHeaders(raw=message["headers"])
+            present = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [
                 *message["headers"],
-                *((name, value) for name, value in self._headers if name.decode() not in present),
+                *(header for header in self._headers if header[0] not in present),
             ]
         await self._send(message)
 
@@ -220,6 +220,15 @@ def with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
             "Last-Event-ID",
             "traceparent",
         ],
-        expose_headers=["Location", "Retry-After", "Idempotency-Replayed", "Preference-Applied", "Link"],
+        expose_headers=[
+            "Location",
+            "Retry-After",
+            "Idempotency-Replayed",
+            "Preference-Applied",
+            "Link",
+            "RateLimit",
+            "RateLimit-Policy",
+            "WWW-Authenticate",
+        ],
         max_age=600,
     )

@@ -121,6 +121,33 @@ async def test_every_answer_carries_the_headers_of_a_careful_server(gate: Front)
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(
+    "path",
+    ["/auth/profile", "/api/wallet", "/api/payment-methods", "/api/orders", "/api/my-orders", "/nowhere"],
+)
+async def test_no_cache_keeps_what_is_somebodys_own(gate: Front, path: str) -> None:
+    answer = await gate.http.get(path, headers=await gate.bearer())
+    assert answer.headers.get_list("cache-control") == ["no-store"]
+
+
+@pytest.mark.integration
+async def test_keys_may_be_kept_for_a_while(gate: Front) -> None:
+    answer = await gate.http.get("/.well-known/jwks.json")
+    assert answer.headers.get_list("cache-control") == ["public, max-age=60"]
+
+
+@pytest.mark.integration
+async def test_the_page_for_people_is_as_careful_and_may_have_a_style(gate: Front) -> None:
+    answer = await gate.http.get("/docs")
+    policy = answer.headers.get_list("content-security-policy")
+    assert len(policy) == 1
+    assert "style-src 'unsafe-inline'" in policy[0]
+    assert "script-src" not in policy[0]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.integration
 async def test_in_production_transport_is_secured_and_docs_are_off(over: Shops) -> None:
     async with front(
         over, profile="prod", docs=None, signing_key_secret="b25seSBmb3IgdGhlIHByb2ZpbGUgY2FsbGVkIGRldiE="
@@ -147,7 +174,8 @@ async def test_browsers_are_let_in_by_name(over: Shops) -> None:
         assert "access-control-allow-origin" not in bad.headers
         answer = await gate.http.get("/api/categories", headers={"Origin": "https://shop.example"})
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
-        assert "Idempotency-Replayed" in answer.headers["access-control-expose-headers"]
+        exposed = answer.headers["access-control-expose-headers"]
+        assert {"Idempotency-Replayed", "RateLimit", "Link"} <= set(exposed.split(", "))
 
 
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:
