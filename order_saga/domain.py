@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from libs.contracts.message import Event
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
@@ -60,8 +60,7 @@ class Case:
         return not self.instance.finished and self.instance.parked_at is None
 
 
-@dataclass(frozen=True, slots=True)
-class JournalLine:
+class JournalLine(NamedTuple):
     """An entry with its place in the journal."""
 
     saga_id: SagaId

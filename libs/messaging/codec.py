@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import RFC_4122, UUID
 
 from pydantic import ValidationError
@@ -25,8 +24,7 @@ UUID_V7: Final = 7
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """A message as the outbox stores it: serialised, ready to be sent.
 
     `headers` are by name, or pairs as `readable_headers` gives them where a name may come twice.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from libs.contracts.message import Contract
@@ -19,8 +19,7 @@ class Trace:
     state: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Correlation:
+class Correlation(NamedTuple):
     """What ties an answer to the saga step that asked: the host echoes it, handlers do not touch it.
 
     `causation_id` is the id of the message being answered; it is written for those who read topics,
@@ -37,8 +36,7 @@ class Correlation:
 UNCORRELATED = Correlation()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a record lay in Kafka."""
 
     topic: str
@@ -46,8 +44,7 @@ class Origin:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message(Generic[Body_co]):
+class Message(NamedTuple, Generic[Body_co]):
     """A message as a decide function may see it.
 
     `body` is a contract for what came over a topic, and any value for what the service tells
@@ -68,8 +65,7 @@ class Message(Generic[Body_co]):
         return Correlation(asked.saga_id, asked.step, asked.attempt, self.id, asked.trace)
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to be put into the outbox; its topic and type are the contract's, its key the order id.
 
     The host fills in what is left open: a fresh id, and the correlation of the message in hand.

@@ -1,7 +1,6 @@
 """A record as Kafka holds it, before anybody looked inside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
@@ -14,8 +13,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What was read at one offset."""
 
     topic: str
@@ -31,8 +29,7 @@ class Record:
         return TopicPartition(self.topic, self.partition)
 
 
-@dataclass(frozen=True, slots=True)
-class Sendable:
+class Sendable(NamedTuple):
     """A record on its way out; `row` is the outbox id by which its acknowledgement is known."""
 
     row: int

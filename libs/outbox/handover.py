@@ -2,8 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from libs.messaging.codec import OutboxRow
 
@@ -11,8 +10,7 @@ Committed: TypeAlias = tuple[int, OutboxRow]
 """An outbox row and the id that the insert gave it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A committed message that is to be sent."""
 
     id: int

@@ -1,16 +1,14 @@
 """What the reducer answers: the next instance, the commands to send, and the journal's entries."""
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from libs.contracts.message import Command, Event, Refusal
 from libs.contracts.values import MessageId
 from libs.saga.instance import Data_co, Instance, Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """A command to send, under the id that the instance awaits; answers carry step and attempt back."""
 
     id: MessageId
@@ -48,8 +46,7 @@ class Kind(StrEnum):
     COMPENSATED = "compensated"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the journal: what was decided, about which step and message, and why."""
 
     kind: Kind
@@ -73,8 +70,7 @@ class Rejection(StrEnum):
     EVENT_NEEDED = "event_needed"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[Data_co]):
+class Decision(NamedTuple, Generic[Data_co]):
     """The outcome of one input, to be saved in one transaction.
 
     `cancel_due` is a cancel that the saga can no longer act on, because it is completed: whoever

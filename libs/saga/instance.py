@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from libs.contracts.values import MessageId, SagaId
 
@@ -55,8 +55,7 @@ class Flight:
         return self.due
 
 
-@dataclass(frozen=True, slots=True)
-class Instance(Generic[Data_co]):
+class Instance(NamedTuple, Generic[Data_co]):
     """One saga: what is in flight, what is owed an undo, and what it knows.
 
     `stage` is the forward stage it stands in, or stood in when it turned back. `armed` are the

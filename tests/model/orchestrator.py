@@ -162,7 +162,7 @@ def _taken_down(of: Book, sagas: Sagas, desk: Desk, sent: tuple[Letter, ...]) ->
 
 
 def _settled(instance: Instance[object]) -> Instance[object]:
-    return replace(instance, revision=UNREVISED, parked_at=None if instance.parked_at is None else NOW)
+    return instance._replace(revision=UNREVISED, parked_at=None if instance.parked_at is None else NOW)
 
 
 def _not_stored(before: Instance[object] | None, case: Case) -> str | None:

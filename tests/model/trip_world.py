@@ -271,7 +271,7 @@ class TripWorld:
         wrong = not_a_step(self._saga, before, decision.instance) or wrong
         parked = None if decision.instance.parked_at is None else NOW
         after = Journey(
-            replace(decision.instance, revision=1, parked_at=parked),
+            decision.instance._replace(revision=1, parked_at=parked),
             owed,
             (0 if journey is None else journey.passed_on) + (decision.cancel_due is not None),
         )

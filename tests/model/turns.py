@@ -114,7 +114,7 @@ def earlier(saga: Instance[Any], passes: timedelta) -> Instance[Any]:
         return replace(flight, due=due, retry_at=retry_at, credited=credited)
 
     flights = tuple(closer(flight) for flight in saga.flights)
-    return replace(saga, flights=flights, expires=moved(saga.expires))
+    return saga._replace(flights=flights, expires=moved(saga.expires))
 
 
 def moved(timeout: Timeout, passes: timedelta) -> Timeout:

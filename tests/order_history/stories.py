@@ -1,7 +1,6 @@
 """Builders of orders' stories: the events of one order, as the services tell them, and any events at all."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -183,7 +182,7 @@ class Story:
 def told(*bodies: Contract) -> list[Message[Contract]]:
     """The bodies as messages, a second apart, with rising ids."""
     messages = [a_message(body) for body in bodies]
-    return [replace(m, time=START + timedelta(seconds=n)) for n, m in enumerate(messages)]
+    return [m._replace(time=START + timedelta(seconds=n)) for n, m in enumerate(messages)]
 
 
 def events_of(story: Story) -> st.SearchStrategy[Contract]:
@@ -221,8 +220,7 @@ def tellings(draw: st.DrawFn, orders: int = 1) -> list[Message[Contract]]:
     numbers = draw(st.permutations(range(len(bodies))))
     seconds = draw(st.lists(st.integers(0, 30), min_size=len(bodies), max_size=len(bodies)))
     return [
-        replace(
-            a_message(body),
+        a_message(body)._replace(
             id=MessageId(UUID(int=(0x7 << 76) | (0x2 << 62) | (number << 80))),
             time=START + timedelta(seconds=second),
         )

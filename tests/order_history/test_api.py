@@ -63,7 +63,7 @@ async def three_orders(history: Database, user_id: UserId) -> list[Story]:
         told(stories[2].created(), stories[2].validated()),
     ]
     for hour, messages in enumerate(tellings):
-        await folded(history, [replace(m, time=m.time + timedelta(hours=hour)) for m in messages])
+        await folded(history, [m._replace(time=m.time + timedelta(hours=hour)) for m in messages])
     return stories
 
 

@@ -141,12 +141,11 @@ async def test_what_was_saved_is_loaded_again(books: Database) -> None:
 
 
 def test_those_who_wait_come_back_with_all_their_headers() -> None:
-    full = replace(
-        a_correlation(uuid4(), "process_payment", 3),
+    full = a_correlation(uuid4(), "process_payment", 3)._replace(
         causation_id=a_message_id(),
         trace=Trace(a_trace_parent(), "vendor=1"),
     )
-    waiters = (full, replace(full, trace=Trace(a_trace_parent())), Correlation())
+    waiters = (full, full._replace(trace=Trace(a_trace_parent())), Correlation())
     assert waiters_from(waiters_to(waiters)) == waiters
 
 
