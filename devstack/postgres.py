@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, str] = {
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
     # Queue tables die as fast as they grow.
-    "autovacuum_naptime": "10s",
+    "autovacuum_naptime": "20s",
     "autovacuum_vacuum_cost_delay": "1ms",
     "timezone": "UTC",
     "log_timezone": "UTC",

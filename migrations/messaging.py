@@ -5,6 +5,8 @@ each. Its partitions are made and dropped by `inbox_maintain()`, which runs with
 rights because services have none to create tables.
 """
 
+from collections.abc import Sequence
+
 from alembic import op
 
 _OUTBOX = """
@@ -126,6 +128,24 @@ def create_v1(*, consumer: bool) -> None:
     if consumer:
         op.execute(_INBOX)
         op.execute(_CONSUMER)
+
+
+def unanalyze(table: str, *columns: str) -> None:
+    """Gather no statistics on columns that are never searched by.
+
+    Comparing thousands of documents with each other is most of what ANALYZE costs, and a young
+    database is analysed every minute.
+    """
+    op.execute(_statistics(table, columns, "0"))
+
+
+def analyze_again(table: str, *columns: str) -> None:
+    """Undo `unanalyze`."""
+    op.execute(_statistics(table, columns, "DEFAULT"))
+
+
+def _statistics(table: str, columns: Sequence[str], target: str) -> str:
+    return f"ALTER TABLE {table} " + ", ".join(f"ALTER {name} SET STATISTICS {target}" for name in columns)
 
 
 def drop_v1(*, consumer: bool) -> None:
