@@ -12,7 +12,7 @@ RUN := .venv/.run
 DEV := .venv/.dev
 
 .PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
-	bench model ablations faults faults-nightly compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
+	bench model simulation ablations faults faults-nightly compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench: $(DEV) ## measure (DURATION, SCENARIO)
 
 model: $(RUN) ## explore every interleaving of sagas and participants in small worlds (STATES=200000 stops there)
 	@$(PYTHON) -m tests.model
+
+simulation: $(RUN) ## run the whole platform on a simulated clock, store and broker, with faults (SEEDS=700000-702000, both included; SEED=700006 with its trace)
+	@$(PYTHON) -m tests.simulation
 
 ablations: $(RUN) ## leave out each safeguard alone, and find what it prevents (A=arming,tombstone)
 	@$(PYTHON) -m tests.model ablations

@@ -1,0 +1,97 @@
+# ruff: noqa: T201 - what it prints is its interface
+"""Runs seeds of the simulation: `SEEDS=700000-702000 python -m tests.simulation`, or one with its trace: `SEED=700006`."""
+
+import gc
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from time import monotonic, process_time
+from typing import Final
+
+from tests.simulation.running import Seen, run, simulating
+
+SHARE: Final = 25
+"""Seeds that a process is given at a time."""
+COLLECT_AFTER: Final = 5
+TOLD: Final = 40
+"""Lines of a failing seed's trace that are shown; SEED=… shows all."""
+
+
+def several(first: int, last: int) -> int:
+    """Run seeds, both ends included; how many of them show a violation."""
+    began = monotonic()
+    faults: Counter[str] = Counter()
+    broken: list[int] = []
+    seeds = orders = ended = 0
+    seconds = 0.0
+    for share, cost in _seen(first, last):
+        seconds += cost
+        for seen in share:
+            seeds += 1
+            orders += seen.orders
+            ended += seen.completed + seen.cancelled
+            faults.update(seen.faults)
+            if seen.findings:
+                broken.append(seen.seed)
+                _tell(seen)
+        if seeds % 500 < SHARE:
+            print(f"{seeds} seeds, {seeds / (monotonic() - began):.1f} a second", flush=True)
+    print("\nfaults injected:")
+    for kind, count in sorted(faults.items()):
+        print(f"    {kind:22} {count:8,}")
+    print(f"orders {orders}, ended {ended}")
+    print(f"seconds {monotonic() - began:.1f}, of CPU a seed {1_000 * seconds / max(seeds, 1):.0f} ms")
+    print(f"seeds {seeds}, {seeds / (monotonic() - began):.1f} a second")
+    print(f"violations {len(broken)} {broken[:20] if broken else ''}".rstrip())
+    return len(broken)
+
+
+def one(seed: int) -> int:
+    """Run a seed and show everything that happened in it."""
+    with simulating():
+        seen = run(seed, traced=True)
+    print(*seen.trace, sep="\n")
+    for invariant, finding in seen.findings:
+        print(f"{invariant}: {finding}")
+    print(f"seed {seed}, trace {seen.digest}, violations {len(seen.findings)}")
+    return len(seen.findings)
+
+
+def _tell(seen: Seen) -> None:
+    print(f"\nVIOLATIONS in seed {seen.seed}; replay it with `make simulation SEED={seen.seed}`:")
+    for invariant, finding in seen.findings[:10]:
+        print(f"    {invariant}: {finding}")
+    print(*(f"    {line[:200]}" for line in seen.trace[-TOLD:]), sep="\n", flush=True)
+
+
+def _seen(first: int, last: int) -> Iterator[tuple[list[Seen], float]]:
+    shares = [range(seed, min(seed + SHARE, last + 1)) for seed in range(first, last + 1, SHARE)]
+    with ProcessPoolExecutor(processes(), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_share, shares)
+
+
+def _share(seeds: range) -> tuple[list[Seen], float]:
+    began = process_time()
+    gc.disable()
+    seen = []
+    with simulating():
+        for number, seed in enumerate(seeds):
+            seen.append(run(seed))
+            if number % COLLECT_AFTER == COLLECT_AFTER - 1:
+                gc.collect()
+    return seen, process_time() - began
+
+
+def processes() -> int:
+    """How many seeds are run at once."""
+    return int(os.environ.get("PROCESSES") or os.cpu_count() or 1)
+
+
+if __name__ == "__main__":
+    if given := os.environ.get("SEED"):
+        sys.exit(one(int(given)) > 0)
+    lowest, _, highest = (os.environ.get("SEEDS") or "700000-700099").partition("-")
+    sys.exit(several(int(lowest), int(highest or lowest)) > 0)

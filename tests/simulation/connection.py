@@ -1,0 +1,289 @@
+"""psycopg's connection, as much of it as the platform uses, and the pool, to a simulated server over a simulated network."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self, cast
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import PoolTimeout
+
+from libs.outbox.connection import transaction
+from libs.outbox.transaction import Row, Transaction
+from libs.service.database import Database as PooledDatabase
+from tests.simulation.clock import Process
+from tests.simulation.store import COMMIT, ROLLBACK, Database, Request, Rows, Session
+from tests.simulation.world import World
+
+POOL_SIZE: Final = 4
+POOL_WAIT_SECONDS: Final = 5.0
+GIVE_UP_SECONDS: Final = 5.0
+"""tcp_user_timeout, and the connect_timeout: so long a client waits for a server that it cannot reach."""
+
+
+class Cursor:
+    """A statement and its rows, once they are there."""
+
+    __slots__ = ("_connection", "rows")
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self.rows: Rows | None = None
+
+    async def execute(
+        self, statement: str, parameters: Sequence[Any] = (), *, prepare: bool | None = None
+    ) -> Self:
+        """Send a statement; outside of a pipeline, wait for it."""
+        del prepare
+        self._connection.send(self, statement, parameters)
+        if not self._connection.pipelined:
+            await self._connection.sync()
+        return self
+
+    async def fetchall(self) -> Rows:
+        """All rows."""
+        if self.rows is None:
+            await self._connection.sync()
+        if self.rows is None:
+            raise psycopg.errors.PipelineAborted("pipeline aborted")
+        return self.rows
+
+    async def fetchone(self) -> tuple[Any, ...] | None:
+        """The first row."""
+        rows = await self.fetchall()
+        return rows[0] if rows else None
+
+
+class _Pipeline:
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> None:
+        self._connection.pipelined = True
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self._connection.pipelined = False
+        if error is None:
+            await self._connection.sync()
+
+
+class Connection:
+    """A client's end of a session."""
+
+    def __init__(self, session: Session, *, autocommit: bool) -> None:
+        self._session = session
+        self._autocommit = autocommit
+        self._world = session.database.world
+        self._sent: list[tuple[Cursor | None, str, Sequence[Any]]] = []
+        self._open = False
+        self._closed = False
+        self._waiting: dict[asyncio.Future[list[Rows]], None] = {}
+        self.pipelined = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._closed
+
+    def cursor(self, *, binary: bool = False) -> Cursor:
+        """A cursor; results are Python objects either way."""
+        del binary
+        return Cursor(self)
+
+    async def execute(
+        self,
+        statement: str,
+        parameters: Sequence[Any] = (),
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> Cursor:
+        """Run one statement."""
+        del binary
+        return await Cursor(self).execute(statement, parameters, prepare=prepare)
+
+    def pipeline(self) -> _Pipeline:
+        """Until its end, statements are sent without waiting."""
+        return _Pipeline(self)
+
+    def send(self, cursor: Cursor | None, statement: str, parameters: Sequence[Any]) -> None:
+        """Queue a statement for the next trip."""
+        if self._closed:
+            raise psycopg.OperationalError("the connection is closed")
+        self._sent.append((cursor, statement, parameters))
+        self._open = not self._autocommit
+
+    async def sync(self) -> None:
+        """Bring what is queued to the server, and wait for its answers."""
+        if self._closed:
+            raise psycopg.OperationalError("the connection is closed")
+        sent, self._sent = self._sent, []
+        if not sent:
+            return
+        answers = await self._ask([(statement, parameters) for _, statement, parameters in sent])
+        for (cursor, _, _), rows in zip(sent, answers, strict=True):
+            if cursor is not None:
+                cursor.rows = rows
+
+    async def commit(self) -> None:
+        """Commit; when this raises a lost connection, nobody knows."""
+        self.send(None, COMMIT, ())
+        self._open = False
+        await self.sync()
+
+    async def rollback(self) -> None:
+        """Undo what the transaction did."""
+        self._sent.clear()
+        if self._closed:
+            raise psycopg.OperationalError("the connection is closed")
+        if self._open:
+            self._open = False
+            await self._ask([(ROLLBACK, ())])
+
+    async def close(self) -> None:
+        """Close; the server ends the session when it hears of it."""
+        self._lose(None)
+
+    def _lose(self, _error: object) -> None:
+        self._closed = True
+        self._sent.clear()
+        session, world = self._session, self._world
+        world.later(
+            world.delay(),
+            world.network.pass_on,
+            session.process,
+            session.database.name,
+            session.die,
+        )
+
+    async def _ask(self, statements: list[tuple[str, Sequence[Any]]]) -> list[Rows]:
+        world, session = self._world, self._session
+        process = session.process
+        if process is not None and not process.alive:
+            self._closed = True
+            raise psycopg.OperationalError("the process is dead")
+        answer: asyncio.Future[list[Rows]] = world.loop.create_future()
+
+        def settle(result: list[Rows] | BaseException) -> None:
+            world.network.pass_on(process, session.database.name, lambda: _settle(answer, result))
+
+        request = Request(statements, settle)
+        world.later(
+            world.delay(),
+            world.network.pass_on,
+            process,
+            session.database.name,
+            lambda: session.arrive(request),
+        )
+        timeout = None
+        if not world.network.between(process, session.database.name):
+            lost = psycopg.OperationalError("could not receive data from server: Connection timed out")
+            timeout = world.loop.call_later(GIVE_UP_SECONDS, _settle, answer, lost)
+        try:
+            return await answer
+        except psycopg.Error:
+            if session.dead or timeout is not None:
+                self._lose(None)
+            raise
+        except asyncio.CancelledError:
+            self._lose(None)
+            raise
+        finally:
+            if timeout is not None:
+                timeout.cancel()
+
+
+def _settle(answer: "asyncio.Future[list[Rows]]", result: list[Rows] | BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(result, BaseException):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
+
+
+class Client:
+    """A process's way to its database: the pool, and connections of their own."""
+
+    def __init__(self, world: World, database: Database, process: Process) -> None:
+        self._world = world
+        self._database = database
+        self._process = process
+        self._idle: list[Connection] = []
+        self._room = asyncio.Semaphore(POOL_SIZE)
+        process.at_end.append(self._gone)
+
+    def port(self) -> PooledDatabase:
+        """As the platform calls it."""
+        return cast("PooledDatabase", self)
+
+    async def open(self) -> None:
+        """Nothing: connections are made as they are needed."""
+
+    async def close(self) -> None:
+        """Close what is idle."""
+        for connection in self._idle:
+            await connection.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A pipelined transaction on a pooled connection."""
+        connection = await self._taken()
+        try:
+            async with transaction(cast("AsyncConnection[Row]", connection)) as tx:
+                await tx.read_clock()
+                yield tx
+        finally:
+            self._room.release()
+            if not connection.closed:
+                self._idle.append(connection)
+
+    async def dedicated(
+        self, purpose: str, *, autocommit: bool = False, **_session: str
+    ) -> AsyncConnection[Row]:
+        """A connection of its own."""
+        return cast("AsyncConnection[Row]", await self._connected(purpose, autocommit=autocommit))
+
+    async def _taken(self) -> Connection:
+        try:
+            async with asyncio.timeout(POOL_WAIT_SECONDS):
+                await self._room.acquire()
+        except TimeoutError:
+            raise PoolTimeout("couldn't get a connection") from None
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection._session.dead and not connection.closed:
+                    return connection
+            try:
+                async with asyncio.timeout(POOL_WAIT_SECONDS):
+                    return await self._eventually_connected()
+            except TimeoutError:
+                raise PoolTimeout("couldn't get a connection") from None
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _eventually_connected(self) -> Connection:
+        while True:
+            try:
+                return await self._connected("pool", autocommit=False)
+            except psycopg.OperationalError:
+                await asyncio.sleep(0.25)
+
+    async def _connected(self, purpose: str, *, autocommit: bool) -> Connection:
+        await asyncio.sleep(self._world.delay() * 2)
+        if not self._process.alive:
+            raise psycopg.OperationalError("the process is dead")
+        if not self._world.network.between(self._process, self._database.name):
+            await asyncio.sleep(GIVE_UP_SECONDS)
+            raise psycopg.OperationalError("connection timeout expired")
+        session = self._database.open(self._process, f"{self._process.name} {purpose}", autocommit=autocommit)
+        return Connection(session, autocommit=autocommit)
+
+    def _gone(self) -> None:
+        """The process is dead: the server notices that its connections are closed, unless it cannot be reached."""
+        for session in list(self._database.sessions):
+            if session.process is self._process:
+                self._world.network.pass_on(self._process, self._database.name, session.die)

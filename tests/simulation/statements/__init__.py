@@ -1,0 +1,1 @@
+"""What each SQL statement of the platform does, in Python, one module for each group of tables."""

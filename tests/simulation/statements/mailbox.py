@@ -1,0 +1,301 @@
+"""The statements that every database answers: inbox, outbox, offsets, parked and dead messages, advisory locks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from libs.outbox import mailbox, relay, writers
+from libs.service import operations
+from tests.simulation.store import Handler, LockName, Row, Rows, Table, Tx, Waiting
+
+
+def tables(*, consumer: bool) -> list[Table]:
+    """The tables that every database has."""
+    if not consumer:
+        return [Table("outbox", "id")]
+    return [
+        Table("outbox", "id"),
+        Table("inbox", "message_id"),
+        Table("consumer_offsets", "topic", "partition"),
+        Table("parked_messages", "id", unique=[("message_id",)]),
+        Table("dead_letters", "id", unique=[("topic", "partition", "offset")]),
+    ]
+
+
+def transposed(columns: Sequence[Sequence[Any]]) -> "zip[tuple[Any, ...]]":
+    """Unnest of several arrays."""
+    return zip(*columns, strict=True)
+
+
+def _clock(tx: Tx, _: Sequence[Any]) -> Rows:
+    return [(tx.clock,)]
+
+
+def _one(_tx: Tx, _: Sequence[Any]) -> Rows:
+    return [(1,)]
+
+
+def admit(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    (ids,) = parameters
+    return [(one,) for one in ids if tx.insert("inbox", {"message_id": one})]
+
+
+def held_keys(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    wanted = set(parameters[0])
+    return [(key,) for key in sorted({row["key"] for row in tx.all("parked_messages")} & wanted)]
+
+
+def put(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    numbers = []
+    for message_id, topic, key, key_hash, kind, headers, payload in transposed(parameters):
+        number = tx.number("outbox")
+        row = {
+            "id": number,
+            "message_id": message_id,
+            "topic": topic,
+            "key": key,
+            "key_hash": key_hash,
+            "type": kind,
+            "headers": headers,
+            "payload": payload,
+            "created_at": tx.clock,
+        }
+        tx.add("outbox", row)
+        numbers.append((number,))
+    return numbers
+
+
+def advance(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    moved = []
+    for topic, partition, expected, next_offset, last, caught_up_at in transposed(parameters):
+        row = _locked_offset(tx, topic, partition)
+        if row is not None and row["next_offset"] == expected:
+            tx.change(
+                "consumer_offsets",
+                row,
+                next_offset=next_offset,
+                last_message_id=last,
+                caught_up_at=_greatest(row["caught_up_at"], caught_up_at),
+            )
+            moved.append((1,))
+    return moved
+
+
+def _catch_up(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    for topic, partition, next_offset, caught_up_at in transposed(parameters):
+        row = _locked_offset(tx, topic, partition)
+        if row is not None and row["next_offset"] == next_offset:
+            tx.change("consumer_offsets", row, caught_up_at=_greatest(row["caught_up_at"], caught_up_at))
+    return []
+
+
+def _locked_offset(tx: Tx, topic: str, partition: int) -> Row | None:
+    return next(tx.lock("consumer_offsets", [(topic, partition)]), None)
+
+
+def _greatest(one: Any, other: Any) -> Any:
+    return max((each for each in (one, other) if each is not None), default=None)
+
+
+def _first_offsets(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    for topic, partition, next_offset in transposed(parameters):
+        row = {"topic": topic, "partition": partition, "next_offset": next_offset}
+        tx.insert("consumer_offsets", {**row, "last_message_id": None, "caught_up_at": None})
+    return []
+
+
+def _offsets(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    rows = (tx.get("consumer_offsets", place) for place in transposed(parameters))
+    return [
+        (row["topic"], row["partition"], row["next_offset"], row["last_message_id"]) for row in rows if row
+    ]
+
+
+def _accept(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    next_offset, topic, partition = parameters
+    row = _locked_offset(tx, topic, partition)
+    if row is None:
+        return []
+    tx.change("consumer_offsets", row, next_offset=next_offset, last_message_id=None, accepted=True)
+    return [(next_offset,)]
+
+
+_PARKED: Final = ("message_id", "topic", "partition", "offset", "key", "headers", "payload", "attempts")
+
+
+def _park(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    *values, delay, error = parameters
+    row = dict(zip(_PARKED, values, strict=True)) | {"id": tx.number("parked_messages"), "error": error}
+    tx.insert(
+        "parked_messages",
+        row | {"headers": row["headers"].obj, "next_at": tx.clock + delay, "parked_at": tx.clock},
+    )
+    return []
+
+
+def _oldest_due(tx: Tx, _: Sequence[Any]) -> Rows:
+    now = tx.clock
+    rows = list(tx.all("parked_messages"))
+    oldest: dict[str, int] = {}
+    for row in rows:
+        oldest[row["key"]] = min(oldest.get(row["key"], row["id"]), row["id"])
+    due = [row for row in rows if row["next_at"] <= now and oldest[row["key"]] == row["id"]]
+    for row in sorted(due, key=lambda one: (one["next_at"], one["id"])):
+        if tx.free("parked_messages", row["id"]):
+            return [(row["id"], *(row[name] for name in _PARKED))]
+    return []
+
+
+def _unpark(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    tx.delete("parked_messages", parameters[0])
+    return []
+
+
+def _postpone(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    attempts, delay, error, number = parameters
+    for row in tx.lock("parked_messages", [number]):
+        tx.change("parked_messages", row, attempts=attempts, next_at=tx.clock + delay, error=error)
+    return []
+
+
+def _wake_next(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    waiting = [row for row in tx.all("parked_messages") if row["key"] == parameters[0]]
+    if waiting:
+        tx.change("parked_messages", min(waiting, key=lambda row: int(row["id"])), next_at=tx.clock)
+    return []
+
+
+_DEAD: Final = (
+    "message_id",
+    "topic",
+    "partition",
+    "offset",
+    "key",
+    "headers",
+    "payload",
+    "reason",
+    "error",
+    "attempts",
+)
+
+
+def _bury(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    row = dict(zip(_DEAD, parameters, strict=True))
+    row |= {"id": tx.number("dead_letters"), "headers": row["headers"].obj, "redriven_at": None}
+    tx.insert("dead_letters", row)
+    return []
+
+
+_SHOWN: Final = ("id", "topic", "key", "key_hash")
+
+
+def _pending(row: Row) -> tuple[Any, ...]:
+    return *(row[name] for name in _SHOWN), orjson.loads(row["headers"]), row["payload"]
+
+
+def _next(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    rows = sorted(tx.all("outbox"), key=lambda row: int(row["id"]))
+    return [_pending(row) for row in rows[: parameters[0]]]
+
+
+def _next_in_lane(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    of, number, limit = parameters
+    rows = sorted((r for r in tx.all("outbox") if r["key_hash"] % of == number), key=lambda r: int(r["id"]))
+    return [_pending(row) for row in rows[:limit]]
+
+
+def _next_available(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    of, number, topics, numbers, partitions, refused_topics, refused_keys, limit = parameters
+    away = {topic: [] for topic in topics}  # type: dict[str, list[tuple[int, int]]]
+    for topic, partition, count in zip(topics, numbers, partitions, strict=True):
+        away[topic].append((partition, count))
+    refused = set(zip(refused_topics, refused_keys, strict=True))
+    rows = [
+        row
+        for row in sorted(tx.all("outbox"), key=lambda row: int(row["id"]))
+        if row["key_hash"] % of == number
+        and not any(row["key_hash"] % count == there for there, count in away.get(row["topic"], ()))
+        and (row["topic"], row["key"]) not in refused
+    ]
+    return [_pending(row) for row in rows[:limit]]
+
+
+def delete(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    for number in parameters[0]:
+        tx.delete("outbox", number)
+    return []
+
+
+ALONE: Final[LockName] = ("advisory", 731002)
+
+
+def _try(tx: Tx, lock: LockName) -> bool:
+    owner = tx.database.locks.get(lock)
+    if owner is None:
+        tx.database.locks[lock] = tx.session
+        tx.session.advisory.add(lock)
+    return owner is None or owner is tx.session
+
+
+def own_lane(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    return [(_try(tx, ("advisory", 731001, parameters[0])),)]
+
+
+def write_alone(tx: Tx, _: Sequence[Any]) -> Rows:
+    others = any(session is not tx.session for session in tx.database.shared)
+    return [(not others and _try(tx, ALONE),)]
+
+
+def _write_too(tx: Tx, _: Sequence[Any]) -> Rows:
+    owner = tx.database.locks.get(ALONE)
+    if owner is not None and owner is not tx.session:
+        raise Waiting(ALONE)
+    tx.database.shared[tx.session] = None
+    return [(None,)]
+
+
+def _no_longer_alone(tx: Tx, _: Sequence[Any]) -> Rows:
+    tx.session.advisory.discard(ALONE)
+    tx.database.release([ALONE], tx.session)
+    return [(True,)]
+
+
+def _alone_again(tx: Tx, _: Sequence[Any]) -> Rows:
+    tx.database.shared.pop(tx.session, None)
+    return [(True,)]
+
+
+def _somebody_waits(tx: Tx, _: Sequence[Any]) -> Rows:
+    return [(bool(tx.database.waiters.get(ALONE)),)]
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "SELECT clock_timestamp()": _clock,
+    "SELECT 1": _one,
+    "SELECT inbox_maintain()": _one,
+    mailbox.ADMIT: admit,
+    mailbox.HELD_KEYS: held_keys,
+    mailbox.PUT: put,
+    mailbox.ADVANCE: advance,
+    mailbox.CATCH_UP: _catch_up,
+    mailbox.FIRST_OFFSETS: _first_offsets,
+    mailbox.OFFSETS: _offsets,
+    mailbox.PARK: _park,
+    mailbox.BURY: _bury,
+    mailbox.OLDEST_DUE: _oldest_due,
+    mailbox.UNPARK: _unpark,
+    mailbox.POSTPONE: _postpone,
+    mailbox.WAKE_NEXT: _wake_next,
+    operations.ACCEPT: _accept,
+    relay.NEXT: _next,
+    relay.NEXT_IN_LANE: _next_in_lane,
+    relay.NEXT_AVAILABLE: _next_available,
+    relay.DELETE: delete,
+    writers.OWN_LANE: own_lane,
+    writers.WRITE_ALONE: write_alone,
+    writers.WRITE_TOO: _write_too,
+    writers.NO_LONGER_ALONE: _no_longer_alone,
+    writers.ALONE_AGAIN: _alone_again,
+    writers.SOMEBODY_WAITS: _somebody_waits,
+}

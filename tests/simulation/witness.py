@@ -1,0 +1,184 @@
+"""Sees every commit, every record and every decision, and notes at once what must never happen."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
+
+from libs.contracts.values import MessageId, OrderId, SagaId
+from libs.messaging.message import Message
+from libs.messaging.record import Record, TopicPartition
+from libs.outbox.transaction import Transaction
+from libs.service.service import Answer, Route, Service
+from order_saga.domain import Due
+from tests.simulation.clock import Process
+from tests.simulation.store import Database, Key, Row, Session
+from tests.simulation.world import World
+
+LETTERS: Final = "-dead-letters"
+"""Dead letters carry the id of the message that died, not the one of their outbox row."""
+
+
+class Decided(NamedTuple):
+    """A message from a topic that a service decided on, in a transaction that was committed."""
+
+    id: UUID
+    key: OrderId
+    place: TopicPartition
+    offset: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An outbox row as it was committed."""
+
+    number: int
+    id: MessageId
+    topic: str
+    key: str
+
+
+class Witness:
+    """What was seen in one world; `wrong` is what must not have happened."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.databases: dict[str, Database] = {}
+        self.wrong: list[tuple[str, str]] = []
+        self.decided: dict[str, dict[UUID, Decided]] = defaultdict(dict)
+        self.order: dict[tuple[str, TopicPartition, OrderId], list[Decided]] = defaultdict(list)
+        self.sent: dict[str, list[Sent]] = defaultdict(list)
+        self.first: dict[UUID, tuple[TopicPartition, int, float]] = {}
+        self.times: dict[UUID, list[float]] = defaultdict(list)
+        self.replies: dict[UUID, list[tuple[float, UUID]]] = defaultdict(list)
+        self.bugs: dict[tuple[str, OrderId], float] = {}
+        """Until when which service cannot handle which order."""
+        self.poison: set[UUID] = set()
+        self.poisoned: dict[str, set[UUID]] = defaultdict(set)
+        """The records that each service must have as dead letters."""
+        self.transactions = 0
+        self._in_hand: dict[int, list[Message[object]]] = {}
+
+    def fault(self, finding: str, invariant: str = "I0") -> None:
+        """Something is wrong."""
+        self._world.note("WRONG", invariant, finding)
+        self.wrong.append((invariant, finding))
+
+    def loaded(self, state: object) -> None:
+        """A service begins to decide on this state."""
+        self._in_hand[id(state)] = []
+
+    def decides(self, state: object, message: Message[object]) -> None:
+        """A service has decided on a message; whether that counts shows at the commit."""
+        self._in_hand.setdefault(id(state), []).append(message)
+        if isinstance(message.body, Due):
+            self._on_time(message.body)
+
+    def befall(self, service: str, message: Message[object]) -> None:
+        """Raise where a service is made to have a bug that this order meets."""
+        if self.bugs.get((service, message.key), 0.0) > self._world.time and message.origin is not None:
+            self._world.faults["bug"] += 1
+            raise ArithmeticError(f"a bug in {service}")
+
+    def saved(self, tx: Transaction, state: object) -> None:
+        """What was decided goes into this transaction."""
+        connection = cast("Any", tx)._connection
+        connection._session.notes += self._in_hand.pop(id(state), [])
+
+    def committed(self, service: str, session: Session, writes: dict[str, dict[Key, Row | None]]) -> None:
+        """A transaction is committed."""
+        self.transactions += 1
+        self._world.note("commit", session.name, *((name, len(rows)) for name, rows in writes.items()))
+        for message in session.notes:
+            if message.origin is not None:
+                self._count(service, message)
+        session.notes = []
+        if (rows := writes.get("outbox")) is not None:
+            self._outbox(service, rows)
+        if (offsets := writes.get("consumer_offsets")) is not None:
+            self._offsets(service, session.database, offsets)
+
+    def appended(self, _sender: Process | None, record: Record) -> None:
+        """A record is in its topic."""
+        headers = dict(record.headers)
+        if (text := headers.get("ce_id")) is None or record.topic.endswith(LETTERS):
+            return
+        message_id = UUID(text.decode())
+        at = self._world.time
+        self.times[message_id].append(at)
+        if message_id in self.first:
+            return
+        self.first[message_id] = record.place, record.offset, at
+        if record.topic.endswith("-events") and (saga := headers.get("saga_id")) is not None:
+            self.replies[UUID(saga.decode())].append((at, message_id))
+
+    def _count(self, service: str, message: Message[Any]) -> None:
+        origin = message.origin
+        if origin is None:
+            return
+        place = TopicPartition(origin.topic, origin.partition)
+        seen = Decided(message.id, message.key, place, origin.offset, type(message.body).__name__)
+        if message.id in self.decided[service]:
+            self.fault(f"{service} has decided twice on {seen.type} {message.id} of {message.key}", "I4")
+        self.decided[service][message.id] = seen
+        self.order[service, place, message.key].append(seen)
+
+    def _outbox(self, service: str, rows: dict[Key, Row | None]) -> None:
+        known = self.databases[service].tables["outbox"].rows
+        for number, row in rows.items():
+            if row is not None and not row["topic"].endswith(LETTERS):
+                self.sent[service].append(Sent(number, row["message_id"], row["topic"], row["key"]))
+            elif row is None and (gone := known.get(number)) is not None and not self._written(gone):
+                self.fault(f"{service} has deleted outbox row {number}, which is in no topic", "I9")
+
+    def _written(self, row: Row) -> bool:
+        return row["message_id"] in self.first or row["topic"].endswith(LETTERS)
+
+    def _offsets(self, service: str, database: Database, rows: dict[Key, Row | None]) -> None:
+        known = database.tables["consumer_offsets"].rows
+        for place, row in rows.items():
+            before = known.get(place)
+            if row is None or before is None or (row.get("accepted") and not before.get("accepted")):
+                continue
+            if row["next_offset"] < before["next_offset"]:
+                was, now = before["next_offset"], row["next_offset"]
+                self.fault(f"{service}'s offset of {place} went back from {was} to {now}", "I13")
+
+    def _on_time(self, due: Due) -> None:
+        """A deadline never overtakes an answer that is already in Kafka."""
+        deadline = due.timeout.deadline
+        read = self.databases["order_saga"].tables["inbox"].rows
+        reached = self._world.since(deadline)
+        for at, message_id in self.replies.get(SagaId(due.saga_id), ()):
+            if at < reached and message_id not in read:
+                self.fault(f"saga {due.saga_id} timed out with answer {message_id} in its topic", "I3")
+
+
+def witnessed(service: Service[Any], witness: Witness) -> Service[Any]:
+    """The service, with somebody who looks on."""
+    load, save = service.load, service.save
+
+    async def loading(tx: Transaction, messages: Sequence[Message[object]]) -> object:
+        state = await load(tx, messages)
+        witness.loaded(state)
+        return state
+
+    async def saving(tx: Transaction, state: object) -> None:
+        await save(tx, state)
+        witness.saved(tx, state)
+
+    def looked_on(
+        decide: Callable[[Any, Message[object]], Answer],
+    ) -> Callable[[Any, Message[object]], Answer]:
+        def deciding(state: object, message: Message[object]) -> Answer:
+            witness.befall(service.name, message)
+            answer = decide(state, message)
+            witness.decides(state, message)
+            return answer
+
+        return deciding
+
+    routes = [Route(route.body, looked_on(route.decide)) for route in service.routes]
+    return replace(service, load=loading, save=saving, routes=routes)

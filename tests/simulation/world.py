@@ -1,0 +1,122 @@
+"""What everything in one seed's world shares: its loop, its chance, its network, and what was seen to happen."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+from uuid import UUID
+
+from libs.contracts.values import MessageId
+from tests.simulation.clock import EPOCH, Loop, Process
+
+LOG: Final = "log"
+"""What services say themselves; it is in a trace only when somebody wants to read it."""
+BEGINNING: Final = datetime.fromtimestamp(EPOCH, UTC)
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened, in order; the same seed gives the same trace."""
+
+    lines: list[tuple[object, ...]] = field(default_factory=list)
+
+    def digest(self) -> str:
+        """A short name for all of it."""
+        lines = [line for line in self.lines if line[1] is not LOG]
+        return blake2b(repr(lines).encode(), digest_size=8).hexdigest()
+
+    def told(self) -> list[str]:
+        """A line for each thing that happened."""
+        return [f"{at:9.4f}  {' '.join(map(str, rest))}" for at, *rest in self.lines]
+
+
+class World:
+    """One seed's world."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.loop = Loop()
+        self.chance = random.Random(seed)  # noqa: S311 - a seed must give the same world again
+        self.network = Network()
+        self.trace = Trace()
+        self.faults: Counter[str] = Counter()
+        self.slow = 1.0
+        self.readers = 0
+        self.outside = Context()
+        self._ids = 0
+
+    @property
+    def time(self) -> float:
+        """Seconds since the world began."""
+        return self.loop.time()
+
+    def now(self) -> datetime:
+        """The servers' clock."""
+        return BEGINNING + timedelta(seconds=self.loop.time())
+
+    def since(self, moment: datetime) -> float:
+        """A moment as seconds since the world began."""
+        return (moment - BEGINNING).total_seconds()
+
+    def note(self, *what: object) -> None:
+        """Write down what happens."""
+        self.trace.lines.append((round(self.loop.time(), 6), *what))
+
+    def new_id(self) -> MessageId:
+        """A UUIDv7 of this moment, whose rest is this world's chance."""
+        millis = int((EPOCH + self.loop.time()) * 1_000)
+        self._ids += 1
+        rest = self.chance.getrandbits(62)
+        return MessageId(UUID(int=millis << 80 | 0x7 << 76 | (self._ids & 0xFFF) << 64 | 0b10 << 62 | rest))
+
+    def delay(self) -> float:
+        """How long a packet takes: a fraction of a millisecond, now and then much longer."""
+        drawn = self.chance.random()
+        if drawn > 0.995:
+            return self.slow * (drawn - 0.995) * 40
+        return self.slow * (0.0002 + drawn * 0.001)
+
+    def later(self, delay: float, work: Callable[..., object], *arguments: object) -> None:
+        """Do something after a while, on behalf of nobody."""
+        self.loop.call_later(delay, work, *arguments, context=self.outside)
+
+    def soon(self, work: Callable[..., object], *arguments: object) -> None:
+        """Do something next, on behalf of nobody."""
+        self.loop.call_soon(work, *arguments, context=self.outside)
+
+
+class Network:
+    """Who cannot reach whom at the moment, and what lies undelivered because of that."""
+
+    def __init__(self) -> None:
+        self._cut: set[tuple[int, str]] = set()
+        self._held: list[tuple[int, str, Callable[[], None]]] = []
+
+    def cut(self, process: Process, server: str) -> None:
+        """Let nothing pass between a process and a server."""
+        self._cut.add((id(process), server))
+
+    def heal(self, process: Process, server: str) -> None:
+        """Let everything pass again, what was held back first."""
+        self._cut.discard((id(process), server))
+        held, self._held = self._held, []
+        for who, where, deliver in held:
+            if (who, where) == (id(process), server):
+                deliver()
+            else:
+                self._held.append((who, where, deliver))
+
+    def between(self, process: Process | None, server: str) -> bool:
+        """Whether something can pass."""
+        return not self._cut or (id(process), server) not in self._cut
+
+    def pass_on(self, process: Process | None, server: str, deliver: Callable[[], None]) -> None:
+        """Deliver now, or once the two can reach each other again."""
+        if self.between(process, server):
+            deliver()
+        else:
+            self._held.append((id(process), server, deliver))
