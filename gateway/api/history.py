@@ -1,5 +1,7 @@
 """Orders as their owners see them: the read model's, joined with the gateway's open intents."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -17,7 +19,7 @@ from gateway.api.paging import MAX_SIZE, next_link
 from gateway.api.queries import WHOLE, Moment, Nothing, Page
 from gateway.api.strict import Id, Json, StrictRoute
 from gateway.api.upstream import Call
-from gateway.domain.orders import PENDING
+from gateway.domain.orders import PENDING, TERMINAL
 from gateway.store import intents
 from gateway.store.intents import Intent
 from libs.contracts.order_saga import SagaCreateOrder
@@ -30,6 +32,7 @@ _LIST: Final = "orders"
 _NOT_FOUND: Final = 404
 _AWAY: Final = 503
 _SLACK_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.25
 
 OrderPath = Annotated[Id, Path(description="the order's id")]
 
@@ -149,19 +152,48 @@ async def find(
 
 
 async def reached(gate: Gate, request: Request, caller: Caller, order_id: OrderId, seconds: int) -> str:
-    """The status that an order has when it ended or after so many seconds; pending when nobody can tell."""
-    call = Call(
-        "order_history",
-        "GET",
-        f"/orders/{order_id}",
-        query={"wait_seconds": seconds},
-        token=caller.token,
-        seconds=seconds + _SLACK_SECONDS,
-    )
-    try:
-        return str((await gate.ask(request, call)).body["status"])
-    except Problem:
-        return PENDING
+    """The status that an order has when it ended, after so many seconds, or when the gateway stops.
+
+    Pending when nobody can tell. A read model that is away is asked again while there is time: it may come back.
+    """
+    async with asyncio.TaskGroup() as group:
+        waits = [
+            group.create_task(_ended(gate, request, caller, order_id, seconds)),
+            group.create_task(_stopping(gate)),
+        ]
+        ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    return waits[0].result() if waits[0] in ended else PENDING
+
+
+async def _stopping(gate: Gate) -> str:
+    await gate.runtime.stopping.wait()
+    return PENDING
+
+
+async def _ended(gate: Gate, request: Request, caller: Caller, order_id: OrderId, seconds: int) -> str:
+    until = time.monotonic() + seconds
+    status = PENDING
+    left = float(seconds)
+    while True:
+        call = Call(
+            "order_history",
+            "GET",
+            f"/orders/{order_id}",
+            query={"wait_seconds": int(left)},
+            token=caller.token,
+            seconds=left + _SLACK_SECONDS,
+        )
+        try:
+            status = str((await gate.ask(request, call)).body["status"])
+        except Problem as problem:
+            gate.runtime.log.info("wait.broken", order_id=str(order_id), problem=problem.code)
+        left = until - time.monotonic()
+        if status in TERMINAL or left <= 0:
+            return status
+        await asyncio.sleep(min(left, _PAUSE_SECONDS))
+        left = max(0.0, until - time.monotonic())
 
 
 async def _list(gate: Gate, request: Request, caller: Caller, asked: Listing) -> Response:

@@ -207,6 +207,23 @@ async def test_a_stop_under_load_ends_streams_and_loses_no_accepted_order(
     assert accepted <= sent | left
 
 
+async def test_a_stop_answers_who_waits_for_an_end(service: Start) -> None:
+    gateway = await service("gateway", ORDER_HISTORY_URL="http://127.0.0.1:1")
+    async with a_customer(gateway) as customer:
+        headers = {**customer.headers, "Idempotency-Key": uuid4().hex, "Prefer": "wait=30"}
+        waiting = asyncio.create_task(
+            customer.http.post("/api/orders", json=an_order(), headers=headers, timeout=60)
+        )
+
+        async def durable() -> bool:
+            return await gateway.database.rows("SELECT 1 FROM order_intents") != []
+
+        await eventually(durable, within=20)
+        assert await gateway.stop(), "it ends by itself"
+        answer = await asyncio.wait_for(waiting, timeout=15)
+        assert (answer.status_code, answer.json()["status"]) == (httpx.codes.ACCEPTED, "pending")
+
+
 async def test_a_key_is_known_after_a_restart(service: Start) -> None:
     gateway = await service("gateway")
     async with a_customer(gateway) as customer:

@@ -1,14 +1,17 @@
 """Orders as their owners see them: history and open intents as one list, page by page, each order once."""
 
+import time
 from typing import Any
 from uuid import UUID
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from gateway.api import intents
 from gateway.api.gate import open_gate
 from libs.contracts.values import OrderId, UserId
-from tests.gateway.front import Front, Headers, an_order
+from tests.gateway.front import Front, Headers, Shops, an_order, front
 from tests.order_history.rows import folded
 from tests.order_history.stories import Story, told
 from tests.support.builders import a_user_id
@@ -183,6 +186,30 @@ async def test_prefer_wait_answers_with_the_status_reached(gate: Front) -> None:
     assert answer.headers["preference-applied"] == "wait=1"
     answer = await gate.order(mine, headers={"Prefer": "respond-async"})
     assert "preference-applied" not in answer.headers
+
+
+async def test_prefer_wait_holds_the_answer_while_the_history_is_away(over: Shops) -> None:
+    async with front(over, away=["order_history"]) as gate:
+        mine = await gate.bearer()
+        began = time.monotonic()
+        answer = await gate.order(mine, headers={"Prefer": "wait=1"})
+        assert time.monotonic() - began >= 1
+        assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+
+
+async def test_prefer_wait_learns_of_an_end_once_the_history_is_back(over: Shops) -> None:
+    asked: list[str] = []
+
+    async def comes_back(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["path"])
+        there = len(asked) > 2
+        answer = JSONResponse({"status": "completed"} if there else {}, 200 if there else 503)
+        await answer(scope, receive, send)
+
+    async with front(over, behind={"order_history": comes_back}) as gate:
+        answer = await gate.order(await gate.bearer(), headers={"Prefer": "wait=20"})
+        assert (answer.status_code, answer.json()["status"]) == (202, "completed")
+        assert asked == [f"/orders/{answer.json()['order_id']}"] * 3
 
 
 async def all_looked_at(gate: Front) -> None:
