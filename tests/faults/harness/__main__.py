@@ -32,7 +32,7 @@ NIGHTLY_MEGABYTES: Final = 6_144
 async def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
     """Run what was asked for."""
     known = {kind.name: kind for kind in (*pairs(), SOAK)} if "nightly" in arguments else KINDS
-    kinds = _chosen(known, environ)
+    kinds = chosen(known, environ)
     if kinds is None:
         return 2
     seed = int(environ.get("SEED") or time.time())
@@ -74,7 +74,8 @@ async def _arena(stage: Stage) -> Arena:
     return Arena(stage, await gathered(stage), stage.layout.logs)
 
 
-def _chosen(known: Mapping[str, Kind], environ: Mapping[str, str]) -> list[Kind] | None:
+def chosen(known: Mapping[str, Kind], environ: Mapping[str, str]) -> list[Kind] | None:
+    """The kinds that the environment names, or a part of all; None when it names one that there is not."""
     names = [name for name in (environ.get("KIND") or environ.get("ROUNDS") or "").split(",") if name]
     if unknown := [name for name in names if name not in known]:
         sys.stderr.write(f"There is no {', '.join(unknown)}: {', '.join(known)}.\n")

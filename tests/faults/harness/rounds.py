@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -152,7 +153,9 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class _Finished:
+class Finished:
+    """How a saga ended, and when, in seconds since the epoch."""
+
     status: str
     at: float | None
 
@@ -183,7 +186,10 @@ class Arena:
         violations = await self._audited(before, kind, load, trial)
         finished = await self._finished(load)
         wrong = [*violations, *shortcomings]
-        shortcomings += [*trial.failures, *_did_not_bite(load, trial, finished)]
+        shortcomings += [
+            *trial.failures,
+            *bite(len(load.placed), len(load.accepted), list(finished.values()), trial.log),
+        ]
         return Round(
             kind=kind.name,
             seed=seed,
@@ -289,10 +295,10 @@ class Arena:
         ]
         return wrong
 
-    async def _finished(self, load: Load) -> dict[UUID, _Finished]:
+    async def _finished(self, load: Load) -> dict[UUID, Finished]:
         async with platform(databases_at(self._stage.admin_dsn)) as seen:
             rows = await seen.rows("order_saga", ENDS, [list(load.accepted)])
-        return {order: _Finished(status, at) for order, status, at in rows}
+        return {order: Finished(status, at) for order, status, at in rows}
 
     def _lost(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -303,23 +309,20 @@ class Arena:
         return counts
 
 
-def _did_not_bite(load: Load, trial: Trial, finished: dict[UUID, _Finished]) -> list[str]:
-    accepted = len(load.accepted)
+def bite(placed: int, accepted: int, finished: Sequence[Finished], log: Sequence[Event]) -> list[str]:
+    """What is missing for a round to count; the log's last line is the healing."""
+    ends = Counter(one.status for one in finished)
     shares = {
-        "acknowledged": (accepted, len(load.placed), BITES_ACKNOWLEDGED),
-        "completed": (sum(f.status == "completed" for f in finished.values()), accepted, BITES_COMPLETED),
-        "compensated": (
-            sum(f.status == "compensated" for f in finished.values()),
-            accepted,
-            BITES_COMPENSATED,
-        ),
+        "acknowledged": (accepted, placed, BITES_ACKNOWLEDGED),
+        "completed": (ends["completed"], accepted, BITES_COMPLETED),
+        "compensated": (ends["compensated"], accepted, BITES_COMPENSATED),
     }
     missing = [
         f"only {count} of {total} orders were {what}"
         for what, (count, total, least) in shares.items()
         if count < least * total or total == 0
     ]
-    if len(trial.log) < 2:
+    if len(log) < 2:
         missing.append("the fault log shows no fault")
     return missing
 
