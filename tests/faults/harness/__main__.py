@@ -5,7 +5,9 @@ PART=auto another one each day. `nightly` runs every two faults of different fam
 KIND names some of them too. FAULTS_STACK_DIR and FAULTS_PORT_OFFSET move the stack.
 """
 
+import asyncio
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -42,14 +44,17 @@ async def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ
     stage = Stage(folder, offset=offset, random=chance(seed), disk_megabytes=disk)
     rounds: list[Round] = []
     _say(f"SEED={seed}: {len(kinds)} kinds; starting the stack …")
+    results = file = report.begun()
     try:
         async for done in _rounds(stage, kinds, seed):
             rounds.append(done)
             _say(report.line(done))
+            file = await asyncio.to_thread(report.stored, rounds, seed, results)
+            if not done.passed and done.skipped is None:
+                shutil.copytree(stage.layout.logs, results / f"logs-{done.kind}", dirs_exist_ok=True)
     finally:
         await stage.down()
-        if rounds:
-            _say(f"reported in {report.stored(rounds, seed).relative_to(ROOT)}")
+    _say(f"reported in {file.relative_to(ROOT)}")
     return int(any(not done.passed and done.skipped is None for done in rounds))
 
 

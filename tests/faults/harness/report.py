@@ -33,10 +33,15 @@ def line(done: Round) -> str:
     return "\n".join([text, *wrong])
 
 
-def stored(rounds: Sequence[Round], seed: int) -> Path:
-    """Write everything into a folder named by the time; returns the Markdown file."""
+def begun() -> Path:
+    """Make the folder of a run, named by the time."""
     folder = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def stored(rounds: Sequence[Round], seed: int, folder: Path) -> Path:
+    """Write everything into the run's folder; returns the Markdown file. Written anew after each round."""
     document = {"seed": seed, "rounds": [done.document() for done in rounds]}
     (folder / "report.json").write_text(json.dumps(document, indent=2, default=str))
     for done in rounds:

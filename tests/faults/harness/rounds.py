@@ -36,6 +36,10 @@ ENDS: Final = """
     SELECT business_key, status, extract(epoch FROM finished_at)::float8 FROM sagas
     WHERE business_key = ANY(%s) AND type = 'create_order'
 """
+OPEN: Final = """
+    SELECT business_key, status, step, attempt FROM sagas
+    WHERE deadline IS NOT NULL ORDER BY started_at LIMIT 8
+"""
 STATUSES: Final = "SELECT order_id, status FROM orders WHERE order_id = ANY(%s)"
 
 
@@ -245,7 +249,7 @@ class Arena:
         late: list[str] = []
         took: dict[str, float | None] = {"ended": None, "quiet": None}
         try:
-            await self._all_ended(load, healed_at + PATIENCE_SECONDS)
+            late += await self._all_ended(load, healed_at)
             took["ended"] = time.time() - healed_at
             left = max(1.0, healed_at + PATIENCE_SECONDS - time.time())
             await quiet(self._stage.admin_dsn, self._stage.bootstrap, within=left)
@@ -256,13 +260,21 @@ class Arena:
             late.append(f"the last order ended {took['ended']:.0f} s after the healing")
         return took["ended"], took["quiet"], late
 
-    async def _all_ended(self, load: Load, deadline: float) -> None:
-        ids = list(load.accepted)
+    async def _all_ended(self, load: Load, healed_at: float) -> list[str]:
+        """Return once every accepted order has ended: which sagas were still under way when all should have."""
+        ids, late, looked = list(load.accepted), list[str](), False
         async with platform(databases_at(self._stage.admin_dsn)) as seen:
             while (ended := await seen.scalar("order_history", ENDED, [ids])) < len(ids):
-                if time.time() > deadline:
+                if time.time() > healed_at + PATIENCE_SECONDS:
                     raise TimeoutError(f"{len(ids) - ended} of {len(ids)} orders have not ended")
+                if not looked and time.time() > healed_at + RECOVERY_SECONDS:
+                    looked = True
+                    late = [
+                        f"order {order} stood {status} at {step}, attempt {attempt}, {RECOVERY_SECONDS:.0f} s on"
+                        for order, status, step, attempt in await seen.rows("order_saga", OPEN)
+                    ]
                 await asyncio.sleep(0.1)
+        return late
 
     async def _audited(self, before: Books, kind: Kind, load: Load, trial: Trial) -> list[str]:
         async with httpx.AsyncClient(base_url=self._stage.cards_url, timeout=10) as http:
