@@ -1,21 +1,19 @@
 # ruff: noqa: T201 - what it prints is its interface
 """Runs seeds of the simulation: `SEEDS=700000-702000 python -m tests.simulation`, or one with its trace: `SEED=700006`."""
 
-import gc
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from time import monotonic, process_time
+from time import monotonic
 from typing import Final
 
-from tests.simulation.running import Seen, run, simulating
+from tests.simulation.running import Seen, run, share, simulating
 
 SHARE: Final = 25
 """Seeds that a process is given at a time."""
-COLLECT_AFTER: Final = 5
 TOLD: Final = 40
 """Lines of a failing seed's trace that are shown; SEED=… shows all."""
 
@@ -27,9 +25,9 @@ def several(first: int, last: int) -> int:
     broken: list[int] = []
     seeds = orders = ended = 0
     seconds = 0.0
-    for share, cost in _seen(first, last):
+    for lot, cost in _seen(first, last):
         seconds += cost
-        for seen in share:
+        for seen in lot:
             seeds += 1
             orders += seen.orders
             ended += seen.completed + seen.cancelled
@@ -70,19 +68,7 @@ def _tell(seen: Seen) -> None:
 def _seen(first: int, last: int) -> Iterator[tuple[list[Seen], float]]:
     shares = [range(seed, min(seed + SHARE, last + 1)) for seed in range(first, last + 1, SHARE)]
     with ProcessPoolExecutor(processes(), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_share, shares)
-
-
-def _share(seeds: range) -> tuple[list[Seen], float]:
-    began = process_time()
-    gc.disable()
-    seen = []
-    with simulating():
-        for number, seed in enumerate(seeds):
-            seen.append(run(seed))
-            if number % COLLECT_AFTER == COLLECT_AFTER - 1:
-                gc.collect()
-    return seen, process_time() - began
+        yield from pool.map(share, shares)
 
 
 def processes() -> int:

@@ -12,6 +12,7 @@ from libs.contracts.topics import EVENT_TOPICS
 from libs.messaging.codec import Codec, message_id_of
 from order_history.domain.history import Histories, History
 from tests.faults.paths import Line, judged
+from tests.simulation import schedule
 from tests.simulation.people import People
 from tests.simulation.platform import SERVICES, Platform
 from tests.simulation.store import Row
@@ -62,6 +63,7 @@ class Audit:
         yield from self._read_model()
         yield from self._mail()
         yield from self._sequence()
+        yield from self._sendings()
 
     def _money(self) -> Iterator[Finding]:
         payment = self._tables["payment"]
@@ -218,6 +220,13 @@ class Audit:
             meant = self._platform.witness.poisoned[service]
             if dead != meant:
                 yield "I11", f"{service} has {len(dead)} dead letters, and {len(meant)} were poisoned"
+
+    def _sendings(self) -> Iterator[Finding]:
+        """Nothing is sent twice where nothing went wrong on the way."""
+        if schedule.HARMLESS.issuperset(self._platform.world.faults):
+            for message_id, times in self._platform.witness.times.items():
+                if len(times) > 1:
+                    yield "I16", f"message {message_id} was sent at {times}"
 
     def _sequence(self) -> Iterator[Finding]:
         """What was put into an outbox for one order and topic lies in the topic, in that order, and is so decided."""

@@ -25,6 +25,8 @@ SESSION_SECONDS: Final = 3.0
 SEND_SECONDS: Final = 1.0
 """So long a client waits for an acknowledgement."""
 HELD_BACK_SECONDS: Final = 0.6
+GATHER_SECONDS: Final = 0.03
+"""So long a fetch gathers records."""
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +203,7 @@ class Reader:
         self._news: asyncio.Future[None] | None = None
         self._answered_at = broker.world.time
         self._stopped = False
+        self._coming = False
 
     async def start(self) -> None:
         """Join the group."""
@@ -248,9 +251,10 @@ class Reader:
         if drawn > 0.98:
             wait = HELD_BACK_SECONDS * self._world.slow * (drawn - 0.98) * 50
             self._slow[place] = self._world.time + wait
-        else:
-            wait = self._world.delay() + 0.004 * self._world.slow
-        self._world.later(wait, self._ring)
+            self._world.later(wait, self._ring)
+        elif not self._coming:
+            self._coming = True
+            self._world.later(self._world.delay() + GATHER_SECONDS * self._world.slow, self._ring)
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on reading from these offsets."""
@@ -305,6 +309,7 @@ class Reader:
         return self.process.alive and self._broker.reachable(self.process)
 
     def _ring(self) -> None:
+        self._coming = False
         if self._news is not None:
             _ring(self._news)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from asyncio.events import Handle
+from asyncio.events import Handle, TimerHandle
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from itertools import count
@@ -43,6 +43,8 @@ class Loop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._timed = 0
         self.paused = 0
         Task._numbers = count()
         self.set_task_factory(_task)
@@ -66,19 +68,34 @@ class Loop(asyncio.BaseEventLoop):
                     continue
             handle._run()
 
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *arguments: Any,
+        context: Context | None = None,
+    ) -> TimerHandle:
+        """Timers lie in a heap of plain tuples, the earliest first, those of one moment in order of their making."""
+        timer = TimerHandle(when, callback, arguments, self, context)
+        self._timed += 1
+        heapq.heappush(self._timers, (when, self._timed, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
+        """Nothing: a cancelled timer is passed over when its time has come."""
+
     def _advance(self, ready: Any) -> None:
         """Move the clock to the next timer, and make ready what is due then."""
-        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
-        if not scheduled:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if not timers:
             raise StuckError("nothing is due any more")
-        self._now = max(self._now, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self._now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            if not handle._cancelled:
-                ready.append(handle)
+        now = self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= now:
+            timer = heapq.heappop(timers)[2]
+            if not timer._cancelled:
+                ready.append(timer)
 
 
 def _task(

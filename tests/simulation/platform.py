@@ -1,7 +1,7 @@
 """The services of the platform, each its own engine in processes of the simulated world."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Final, cast
@@ -15,9 +15,9 @@ import order.app
 import order_history.app
 import payment.app
 import product.app
-from gateway.api.gate import Gate, open_gate
+from gateway.api.gate import Gate
 from gateway.settings import GatewaySettings
-from gateway.store.intake import Intake
+from gateway.store.intake import Intake, Limits
 from libs.contracts.topics import COMMAND_TOPICS, CONSUMING_SERVICES, EVENT_TOPICS, dead_letters
 from libs.contracts.values import OrderId
 from libs.messaging.producer import RecordProducer
@@ -27,6 +27,7 @@ from libs.service.auth import Guard
 from libs.service.consumption import Consumption
 from libs.service.engine import Engine, Ports
 from libs.service.problems import Problem
+from libs.service.runtime import Runtime
 from libs.service.service import Service
 from libs.service.settings import Settings
 from order_saga.app import compose as compose_order_saga
@@ -42,7 +43,7 @@ from tests.simulation.cards import Cards
 from tests.simulation.clock import Process
 from tests.simulation.connection import Client
 from tests.simulation.statements import front, mailbox, orchestrator, participants
-from tests.simulation.store import Database, Request, Table
+from tests.simulation.store import Database, Handler, Request, Table
 from tests.simulation.timing import STEPS
 from tests.simulation.witness import Witness, witnessed
 from tests.simulation.world import World
@@ -118,13 +119,13 @@ class Running:
 class Platform:
     """All services, their databases, the broker and the card provider."""
 
-    def __init__(self, world: World, witness: Witness) -> None:
+    def __init__(self, world: World, witness: Witness, handlers: Mapping[str, Handler]) -> None:
         self.world = world
         self.witness = witness
         topics = [*COMMAND_TOPICS, *EVENT_TOPICS, *(dead_letters(one) for one in CONSUMING_SERVICES)]
         self.broker = Broker(world, topics, PARTITIONS)
         self.broker.watch = witness.appended
-        self.databases = {name: Database(world, name, tables(name), HANDLERS) for name in SERVICES}
+        self.databases = {name: Database(world, name, tables(name), handlers) for name in SERVICES}
         for name, database in self.databases.items():
             database.watch = partial(witness.committed, name)
         witness.databases = self.databases
@@ -242,21 +243,24 @@ class Platform:
             clock=process.clock,
         )
         engine = Engine(self._service(service), settings(service), ports, lambda *_: None)
-        gate = None
-        if service == "gateway":
-            gate = self._gate(engine)
+        gate = self.gate(engine.runtime) if service == "gateway" else None
         return Running(service, process, engine, gate)
 
-    def _gate(self, engine: Engine[Any]) -> Gate:
-        gate = open_gate(engine.runtime)
-        given = gate.intake._limits
-        intake = Intake(
-            engine.runtime.database.transaction,
-            engine.runtime.outbox,
-            given,
-            chance=self.world.chance.random,
+    def gate(self, runtime: Runtime) -> Gate:
+        """The gateway's parts without those that serve HTTP: tokens, passwords, pages."""
+        given = cast("GatewaySettings", runtime.settings)
+        limits = Limits(
+            given.group_size,
+            given.group_wait_seconds,
+            given.group_queue,
+            given.commit_seconds,
+            given.idempotency_seconds,
+            given.shed_look_seconds,
         )
-        return replace(gate, intake=intake)
+        chance = self.world.chance.random
+        intake = Intake(runtime.database.transaction, runtime.outbox, limits, chance=chance)
+        absent: Any = None
+        return Gate(runtime, given, absent, absent, absent, intake, absent, b"")
 
     def _service(self, name: str) -> Service[Any]:
         match name:
@@ -292,6 +296,11 @@ class Platform:
             if running.process.alive:
                 self.witness.fault(f"{running.process.name} ended with {error!r}")
                 raise
+
+
+def simulated_gate(runtime: Runtime) -> Gate:
+    """In the place of gateway.api.gate.open_gate."""
+    return cast("Platform", runtime.http).gate(runtime)
 
 
 async def looked_up(gate: Gate, order_ids: Sequence[OrderId]) -> dict[str, str]:

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import process_time
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -17,8 +19,9 @@ from tests.simulation import schedule
 from tests.simulation.audit import Audit, Finding
 from tests.simulation.clock import PROCESS, StuckError
 from tests.simulation.people import People
-from tests.simulation.platform import SERVICES, Platform, looked_up
+from tests.simulation.platform import HANDLERS, SERVICES, Platform, looked_up, simulated_gate
 from tests.simulation.schedule import Trouble
+from tests.simulation.store import Handler
 from tests.simulation.timing import TIMES
 from tests.simulation.witness import Witness
 from tests.simulation.world import World
@@ -27,7 +30,13 @@ ORDERS: Final = 40
 QUIET_WITHIN_SECONDS: Final = 90.0
 """After the last fault everything must have ended within so much simulated time."""
 LOOK_SECONDS: Final = 0.5
-NETWORK: Final = Substitute(gateway.api.intents, "statuses", looked_up)
+COLLECT_AFTER: Final = 5
+"""So many seeds, whose worlds are full of cycles, are one collection."""
+NOTHING: Final[Mapping[str, Handler]] = MappingProxyType({})
+FRONT: Final = (
+    Substitute(gateway.api.intents, "statuses", looked_up),
+    Substitute(gateway.api.intents, "open_gate", simulated_gate),
+)
 
 
 @dataclass(slots=True)
@@ -51,21 +60,28 @@ def simulating(*careless: Substitute) -> Iterator[None]:
     """The platform as the simulation needs it, without what `careless` leaves out, until the block ends."""
     before = structlog.get_config()
     try:
-        with substituted(*TIMES, NETWORK, *careless):
+        with substituted(*TIMES, *FRONT, *careless):
             yield
     finally:
         structlog.configure(**before)
 
 
 def run(
-    seed: int, *, faults: Sequence[str] | None = None, orders: int = ORDERS, traced: bool = False
+    seed: int,
+    *,
+    faults: Sequence[str] | None = None,
+    careless: Mapping[str, Handler] = NOTHING,
+    traced: bool = False,
 ) -> Seen:
-    """Live through one seed's world and judge it; within `simulating`."""
+    """Live through one seed's world and judge it; within `simulating`.
+
+    `faults` are the seed's own unless they are given; `careless` takes the place of statements.
+    """
     world = World(seed)
     _listen(world, at=logging.WARNING if traced else logging.CRITICAL)
     witness = Witness(world)
-    platform = Platform(world, witness)
-    people = People(world, platform, orders)
+    platform = Platform(world, witness, {**HANDLERS, **careless})
+    people = People(world, platform, ORDERS)
     collecting = gc.isenabled()
     gc.disable()
     loop = world.loop
@@ -99,6 +115,19 @@ def run(
         world.time,
         world.trace.told() if traced or findings else [],
     )
+
+
+def share(seeds: range) -> tuple[list[Seen], float]:
+    """Run several seeds; what they showed, and how many seconds of CPU they took."""
+    began = process_time()
+    gc.disable()
+    seen = []
+    with simulating():
+        for number, seed in enumerate(seeds):
+            seen.append(run(seed))
+            if number % COLLECT_AFTER == COLLECT_AFTER - 1:
+                gc.collect()
+    return seen, process_time() - began
 
 
 async def _live(world: World, platform: Platform, people: People, faults: Sequence[str] | None) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -28,9 +28,13 @@ class Trouble:
 
     world: World
     platform: Platform
+    only: str = ""
+    """The service or topic that a fault's name asks for, as in `crash:payment`; otherwise chance decides."""
 
     def service(self, *besides: str) -> str:
         """One of the services, by chance."""
+        if self.only:
+            return self.only
         return self.world.chance.choice([name for name in SERVICES if name not in besides])
 
     def process(self, service: str) -> Running | None:
@@ -45,7 +49,9 @@ class Trouble:
     def place(self, topics: tuple[str, ...]) -> TopicPartition:
         """A partition of one of these topics, by chance."""
         chance = self.world.chance
-        return TopicPartition(chance.choice(topics), chance.randrange(self.platform.broker.partitions))
+        return TopicPartition(
+            self.only or chance.choice(topics), chance.randrange(self.platform.broker.partitions)
+        )
 
 
 async def crash(trouble: Trouble) -> None:
@@ -86,6 +92,11 @@ async def second_process(trouble: Trouble) -> None:
     await trouble.wait(0.5, 4.0)
     if trouble.world.chance.random() < 0.5 and running in trouble.platform.running[service]:
         trouble.platform.kill(running)
+
+
+async def scale_out(trouble: Trouble) -> None:
+    """A service gets one more process, for good."""
+    trouble.platform.start(trouble.service())
 
 
 async def commit_unknown(trouble: Trouble) -> None:
@@ -244,6 +255,7 @@ KINDS: Final[Mapping[str, Fault]] = MappingProxyType(
             crash_all,
             zombie,
             second_process,
+            scale_out,
             commit_unknown,
             backend_killed,
             conflict,
@@ -265,6 +277,8 @@ KINDS: Final[Mapping[str, Fault]] = MappingProxyType(
         )
     }
 )
+HARMLESS: Final = frozenset({"scale_out", "clock_skew", "provider_silent", "provider_away", "poison"})
+"""Faults after which nothing need be sent again."""
 FEWEST: Final = 5
 MOST: Final = 9
 
@@ -274,9 +288,10 @@ async def befall(trouble: Trouble, names: list[str]) -> None:
 
     async def happen(name: str, at: float) -> None:
         await asyncio.sleep(at)
+        kind, _, only = name.partition(":")
         trouble.world.note("fault", name)
-        trouble.world.faults[name] += 1
-        await KINDS[name](trouble)
+        trouble.world.faults[kind] += 1
+        await KINDS[kind](replace(trouble, only=only))
         trouble.world.note("over", name)
 
     async with asyncio.TaskGroup() as group:

@@ -190,19 +190,19 @@ def _bury(tx: Tx, parameters: Sequence[Any]) -> Rows:
 _SHOWN: Final = ("id", "topic", "key", "key_hash")
 
 
-def _pending(row: Row) -> tuple[Any, ...]:
+def pending(row: Row) -> tuple[Any, ...]:
     return *(row[name] for name in _SHOWN), orjson.loads(row["headers"]), row["payload"]
 
 
 def _next(tx: Tx, parameters: Sequence[Any]) -> Rows:
     rows = sorted(tx.all("outbox"), key=lambda row: int(row["id"]))
-    return [_pending(row) for row in rows[: parameters[0]]]
+    return [pending(row) for row in rows[: parameters[0]]]
 
 
 def _next_in_lane(tx: Tx, parameters: Sequence[Any]) -> Rows:
     of, number, limit = parameters
     rows = sorted((r for r in tx.all("outbox") if r["key_hash"] % of == number), key=lambda r: int(r["id"]))
-    return [_pending(row) for row in rows[:limit]]
+    return [pending(row) for row in rows[:limit]]
 
 
 def _next_available(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -218,7 +218,7 @@ def _next_available(tx: Tx, parameters: Sequence[Any]) -> Rows:
         and not any(row["key_hash"] % count == there for there, count in away.get(row["topic"], ()))
         and (row["topic"], row["key"]) not in refused
     ]
-    return [_pending(row) for row in rows[:limit]]
+    return [pending(row) for row in rows[:limit]]
 
 
 def delete(tx: Tx, parameters: Sequence[Any]) -> Rows:

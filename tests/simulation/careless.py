@@ -1,0 +1,137 @@
+"""What the runtime would do without its safeguards: a function or a statement for each."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from libs.messaging.codec import OutboxRow
+from libs.messaging.producer import RecordProducer, Sent
+from libs.messaging.record import Sendable, TopicPartition
+from libs.outbox import mailbox
+from libs.outbox.mailbox import Outlet
+from libs.outbox.transaction import Transaction
+from order_history.domain import history
+from order_history.domain.history import History
+from tests.simulation.statements import mailbox as statements
+from tests.simulation.statements import orchestrator, participants
+from tests.simulation.statements.mailbox import transposed
+from tests.simulation.store import Request, Row, Rows, Tx
+
+_send, _join = RecordProducer.send, history.join
+
+
+def admit_everything(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    statements.admit(tx, parameters)
+    return [(one,) for one in parameters[0]]
+
+
+async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> None:
+    """Write messages in a transaction of their own, which is committed whatever becomes of the other."""
+    session = tx._connection._session  # type: ignore[attr-defined]
+    apart = session.database.open(session.process, "apart", autocommit=True)
+    numbers: list[int] = []
+    columns: list[list[object]] = [
+        [row.message_id for row in rows],
+        [row.topic for row in rows],
+        [row.key for row in rows],
+        [row.key_hash for row in rows],
+        [row.type for row in rows],
+        [orjson.dumps(row.headers).decode() for row in rows],
+        [row.payload for row in rows],
+    ]
+
+    def answered(results: list[Rows] | BaseException) -> None:
+        if not isinstance(results, BaseException):
+            numbers.extend(row[0] for row in results[0])
+
+    apart.arrive(Request([(mailbox.PUT, columns)], answered))
+    apart.die()
+    outlet(list(zip(numbers, rows, strict=False)))
+
+
+def advance_anyway(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    """Set offsets wherever they are by now."""
+    moved = []
+    for topic, partition, _, next_offset, last, caught_up_at in transposed(parameters):
+        row: Row | None = next(tx.lock("consumer_offsets", [(topic, partition)]), None)
+        if row is not None:
+            seen = caught_up_at or row["caught_up_at"]
+            tx.change(
+                "consumer_offsets", row, next_offset=next_offset, last_message_id=last, caught_up_at=seen
+            )
+            moved.append((1,))
+    return moved
+
+
+def delete_up_to(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    """Delete everything up to the last that was acknowledged."""
+    highest = max(parameters[0])
+    return statements.delete(tx, [[row["id"] for row in list(tx.all("outbox")) if row["id"] <= highest]])
+
+
+def newest_first(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    rows = sorted(tx.all("outbox"), key=lambda row: -row["id"])
+    return [statements.pending(row) for row in rows[: parameters[0]]]
+
+
+async def keep_client(_producer: RecordProducer) -> None:
+    """Go on with a client that has failed."""
+
+
+async def believe_in_delivery(producer: RecordProducer, records: Sequence[Sendable]) -> Sent:
+    """Take what failed for sent."""
+    sent = await _send(producer, records)
+    failed = set(sent.failed)
+    sent.acknowledged += [one.row for one in records if TopicPartition(one.topic, one.partition) in failed]
+    sent.failed.clear()
+    return sent
+
+
+def nothing_held(_tx: Tx, _parameters: Sequence[Any]) -> Rows:
+    return []
+
+
+def claim_without_key(_tx: Tx, parameters: Sequence[Any]) -> Rows:
+    return [(order_id,) for order_id in parameters[4]]
+
+
+def yes(_tx: Tx, _parameters: Sequence[Any]) -> Rows:
+    return [(True,)]
+
+
+def last_told_wins(one: History, other: History) -> History:
+    """Show the stage that was heard of last."""
+    joined = _join(one, other)
+    return History(
+        other.stage,
+        joined.updated_at,
+        joined.origin,
+        joined.contents,
+        joined.reason,
+        joined.payment_id,
+        joined.payment,
+    )
+
+
+def due_by_the_clock(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    """Claim whatever is due, though its answer may lie in its topic."""
+    _, _, types, versions, leave, limit = parameters
+    now = tx.clock
+    return orchestrator.claimed(tx, dict.fromkeys(range(16), now), types, versions, leave, limit)
+
+
+def in_own_time(_consumption: object, seen_at: float | None) -> datetime | None:
+    """Tell the database what this machine's clock says."""
+    return None if seen_at is None else datetime.fromtimestamp(seen_at, UTC)
+
+
+def read_stock(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    """Read the stock without a lock."""
+    rows = (tx.get("stock", product) for product in participants.touched(tx, parameters))
+    return [(row["product_id"], row["on_hand"], row["reserved"], row["sold"]) for row in rows if row]
+
+
+async def send_nothing_again(_gate: object) -> int:
+    return 0
