@@ -11,6 +11,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrBinaryDumper
 
 from libs.crash_points import reach
+from libs.outbox.pipeline import BufferedPipeline, pipelined
 from libs.outbox.transaction import Row, Transaction
 
 SESSION: Final = {
@@ -24,12 +25,15 @@ SESSION: Final = {
 }
 
 
-async def connect(dsn: str, *, name: str, autocommit: bool = False, **session: str) -> AsyncConnection[Row]:
-    """Open a connection; `session` adds to the server settings of `SESSION`. Raises psycopg.OperationalError."""
+async def connect(dsn: str, *, name: str, **session: str) -> AsyncConnection[Row]:
+    """Open a connection in autocommit mode; `session` adds to the server settings of `SESSION`.
+
+    Raises psycopg.OperationalError.
+    """
     options = " ".join(f"-c {key}={value}" for key, value in (SESSION | session).items())
     connection = await AsyncConnection.connect(
         dsn,
-        autocommit=autocommit,
+        autocommit=True,  # `transaction` says itself where one begins
         application_name=name,
         options=options,
         connect_timeout=5,
@@ -60,17 +64,26 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
     When the commit raises, nothing is known: it may have happened or not.
     """
     try:
-        async with connection.pipeline():
+        async with pipelined(connection) as pipeline:
+            await connection.execute("BEGIN", prepare=False)  # waits for nothing, unlike psycopg's own
             tx = Transaction(connection)
             yield tx
             reach("commit.before")
-            await connection.commit()
+            await _commit(connection, pipeline)
             reach("commit.done")
             await tx.committed()
     except BaseException:
         # Outside of the pipeline: within, what it still has to answer would fail the rollback.
         await _roll_back(connection)
         raise
+
+
+async def _commit(connection: AsyncConnection[Row], pipeline: BufferedPipeline) -> None:
+    """Commit and wait; a transaction that had failed before cannot pass for a committed one."""
+    commit = await connection.execute("COMMIT", prepare=False)
+    await pipeline.sync()
+    if commit.statusmessage != "COMMIT":
+        raise psycopg.errors.InFailedSqlTransaction(f"COMMIT was answered with {commit.statusmessage}")
 
 
 async def _roll_back(connection: AsyncConnection[Row]) -> None:

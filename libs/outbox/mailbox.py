@@ -27,13 +27,16 @@ PUT: Final = """
     RETURNING id
 """
 ADVANCE: Final = """
-    UPDATE consumer_offsets AS mine
-    SET next_offset = move.next_offset, last_message_id = move.last_message_id,
-        caught_up_at = greatest(mine.caught_up_at, move.caught_up_at)
-    FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::uuid[], %s::timestamptz[])
-         AS move (topic, partition, expected, next_offset, last_message_id, caught_up_at)
-    WHERE mine.topic = move.topic AND mine.partition = move.partition AND mine.next_offset = move.expected
-    RETURNING 1
+    WITH moved AS (
+        UPDATE consumer_offsets AS mine
+        SET next_offset = move.next_offset, last_message_id = move.last_message_id,
+            caught_up_at = greatest(mine.caught_up_at, move.caught_up_at)
+        FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::uuid[], %s::timestamptz[])
+             AS move (topic, partition, expected, next_offset, last_message_id, caught_up_at)
+        WHERE mine.topic = move.topic AND mine.partition = move.partition AND mine.next_offset = move.expected
+        RETURNING 1
+    )
+    SELECT clock_timestamp(), count(*) FROM moved
 """
 CATCH_UP: Final = """
     UPDATE consumer_offsets AS mine SET caught_up_at = greatest(mine.caught_up_at, seen.caught_up_at)
@@ -123,13 +126,13 @@ class Parked:
 
 
 async def advance(tx: Transaction, moves: Sequence[Move]) -> Result:
-    """Compare-and-set the offsets; gives one row for each partition that was still where it was expected.
+    """Compare-and-set the offsets; gives the clock, and how many partitions were still where they were expected.
 
     It is the batch's first statement: its row locks keep a process that lost the partition out
     until this transaction has ended, and its result is there with the load's.
     """
     ordered = sorted(moves, key=lambda move: move.place)
-    return await tx.queue(
+    moved = await tx.queue(
         ADVANCE,
         [
             [m.place.topic for m in ordered],
@@ -140,6 +143,8 @@ async def advance(tx: Transaction, moves: Sequence[Move]) -> Result:
             [m.caught_up_at for m in ordered],
         ],
     )
+    tx.take_clock(moved)
+    return moved
 
 
 async def catch_up(

@@ -16,17 +16,24 @@ Row: TypeAlias = tuple[Any, ...]
 class Result:
     """The answer to a statement that has been sent, and may not have arrived yet."""
 
-    __slots__ = ("_cursor", "_transaction")
+    __slots__ = ("_cursor", "_rows", "_transaction")
 
     def __init__(self, transaction: "Transaction", cursor: AsyncCursor[Row]) -> None:
         self._transaction = transaction
         self._cursor = cursor
+        self._rows: list[Row] | None = None
 
     async def rows(self) -> list[Row]:
         """All rows; waits for this statement and for all that were queued before it."""
-        rows = await self._cursor.fetchall()
+        rows = await self.fetched()
         await self._transaction.arrived()
         return rows
+
+    async def fetched(self) -> list[Row]:
+        """All rows, without a look at the transaction's clock."""
+        if self._rows is None:
+            self._rows = await self._cursor.fetchall()
+        return self._rows
 
     async def count(self) -> int:
         """How many rows a statement with RETURNING gave back; waits like `rows`."""
@@ -45,7 +52,7 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection[Row]) -> None:
         self._connection = connection
-        self._clock: AsyncCursor[Row] | None = None
+        self._clock: Result | None = None
         self._now: datetime | None = None
         self._committed: list[Callable[[], Awaitable[None]]] = []
 
@@ -58,13 +65,17 @@ class Transaction:
 
     async def read_clock(self) -> None:
         """Ask for the database's clock along with the statements that follow."""
-        self._clock = await self._execute("SELECT clock_timestamp()", ())
+        self.take_clock(await self.queue("SELECT clock_timestamp()"))
+
+    def take_clock(self, result: Result) -> None:
+        """Let the first column of the one row that the first statement returns be the clock."""
+        self._clock = result
 
     async def arrived(self) -> None:
         """Take the clock, which was asked for before anything else, once something has arrived."""
         if self._clock is not None:
             clock, self._clock = self._clock, None
-            (row,) = await clock.fetchall()
+            (row,) = await clock.fetched()
             self._now = row[0]
 
     def after_commit(self, work: Callable[[], Awaitable[None]]) -> None:

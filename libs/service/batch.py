@@ -22,7 +22,7 @@ from libs.outbox.dead_letters import letter
 from libs.outbox.errors import Fenced, Undeliverable
 from libs.outbox.faults import blames_message
 from libs.outbox.mailbox import Death, Move, Outlet
-from libs.outbox.transaction import Transaction
+from libs.outbox.transaction import Row, Transaction
 from libs.service.errors import AlikeFailures, DecideFailed, SystemFault
 from libs.service.runtime import Source
 from libs.service.service import Answer, Service
@@ -286,8 +286,8 @@ class Batch(Generic[State]):
             behind = {row[0] for row in await held.rows()}
             reach("batch.loaded")
             outcome.duplicates += len(messages) - len(fresh)
+            self._check_moved(await moved.rows(), moves)
             now = rfc3339(tx.now)
-            self._check_moved(await moved.count(), moves)
             for message in messages:
                 if message.id not in fresh:
                     continue
@@ -308,14 +308,15 @@ class Batch(Generic[State]):
             await self._service.save(tx, state)
             reach("batch.saved")
         else:
-            self._check_moved(await moved.count(), moves)
+            self._check_moved(await moved.rows(), moves)
         await mailbox.put(tx, rows, self._outlet)
         await self._bury(tx, deaths)
         outcome.sent, outcome.dead = len(rows), len(deaths)
         return outcome, state
 
     @staticmethod
-    def _check_moved(count: int, moves: Sequence[Move]) -> None:
+    def _check_moved(answer: list[Row], moves: Sequence[Move]) -> None:
+        ((_, count),) = answer
         if count != len(moves):
             raise Fenced(f"{len(moves) - count} of {len(moves)} offsets were moved by another process")
 

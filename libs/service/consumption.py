@@ -252,6 +252,7 @@ class Consumption(Generic[State]):
         known = {place: when for place, when in at.items() if when is not None}
         reach("idle.before_write")
         async with self._transaction() as tx:
+            await tx.read_clock()
             await mailbox.catch_up(tx, self._expected, known)
         reach("idle.written")
 
@@ -280,7 +281,6 @@ class Consumption(Generic[State]):
         if self._connection is None or self._connection.closed:
             self._connection = await self._connect()
         async with transaction(self._connection) as tx:
-            await tx.read_clock()
             yield tx
         # Read before now, so this is at most the difference: a caught-up time is never too late.
         self._database_ahead = tx.now.timestamp() - self._clock()
@@ -330,6 +330,7 @@ class Consumption(Generic[State]):
             return
         bounds = await self._reader.bounds(places)
         async with self._transaction() as tx:
+            await tx.read_clock()
             stored = await mailbox.offsets(tx, places, {p: b.start for p, b in bounds.items()})
         reach("offsets.located")
         self._lost = False

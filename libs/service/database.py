@@ -37,7 +37,12 @@ class Database:
             timeout=POOL_WAIT_SECONDS,
             check=_see_alive,
             configure=_configure,
-            kwargs={"application_name": f"{service} pool", "options": options, "connect_timeout": 5},
+            kwargs={
+                "application_name": f"{service} pool",
+                "autocommit": True,
+                "options": options,
+                "connect_timeout": 5,
+            },
             name=service,
         )
 
@@ -56,11 +61,9 @@ class Database:
             await tx.read_clock()
             yield tx
 
-    async def dedicated(
-        self, purpose: str, *, autocommit: bool = False, **session: str
-    ) -> AsyncConnection[Row]:
+    async def dedicated(self, purpose: str, **session: str) -> AsyncConnection[Row]:
         """A connection of its own, to be closed by the caller."""
-        return await connect(self._dsn, name=f"{self._service} {purpose}", autocommit=autocommit, **session)
+        return await connect(self._dsn, name=f"{self._service} {purpose}", **session)
 
 
 async def _configure(connection: _Pooled) -> None:

@@ -85,7 +85,7 @@ class Engine(Generic[State]):
         self._commits = Commits()
         self.relays = [
             Relay(
-                partial(self._database.dedicated, "relay", autocommit=True, idle_session_timeout="5s"),
+                partial(self._database.dedicated, "relay", idle_session_timeout="5s"),
                 ports.producer(),
                 batch_size=settings.relay_batch_size,
                 lane=Lane(number, settings.relay_lanes),

@@ -71,9 +71,7 @@ class Rebuild:
         started = time.monotonic()
         async with AsyncExitStack() as stack:
             live = await stack.enter_async_context(
-                await connect(
-                    self._dsn, name=NAME, autocommit=True, idle_in_transaction_session_timeout=HOLD_AT_MOST
-                )
+                await connect(self._dsn, name=NAME, idle_in_transaction_session_timeout=HOLD_AT_MOST)
             )
             await shadow.act_as_owner(live)
             if not await shadow.claim(live):

@@ -69,7 +69,7 @@ async def relaying(
 ) -> AsyncIterator[Relay]:
     """A relay that runs until the block ends."""
     relay = Relay(
-        partial(connect, outbox.database.runtime_dsn, name="relay", autocommit=True),
+        partial(connect, outbox.database.runtime_dsn, name="relay"),
         producer,
         batch_size=batch_size,
         lane=lane,
