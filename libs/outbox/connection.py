@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncPipeline
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrBinaryDumper
 
 from libs.crash_points import reach
-from libs.outbox.pipeline import BufferedPipeline, pipelined
+from libs.outbox.pipeline import Connection
 from libs.outbox.transaction import Row, Transaction
 
 SESSION: Final = {
@@ -31,7 +31,7 @@ async def connect(dsn: str, *, name: str, **session: str) -> AsyncConnection[Row
     Raises psycopg.OperationalError.
     """
     options = " ".join(f"-c {key}={value}" for key, value in (SESSION | session).items())
-    connection = await AsyncConnection.connect(
+    connection = await Connection.connect(
         dsn,
         autocommit=True,  # `transaction` says itself where one begins
         application_name=name,
@@ -64,7 +64,7 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
     When the commit raises, nothing is known: it may have happened or not.
     """
     try:
-        async with pipelined(connection) as pipeline:
+        async with connection.pipeline() as pipeline:
             await connection.execute("BEGIN", prepare=False)  # waits for nothing, unlike psycopg's own
             tx = Transaction(connection)
             yield tx
@@ -78,7 +78,7 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
         raise
 
 
-async def _commit(connection: AsyncConnection[Row], pipeline: BufferedPipeline) -> None:
+async def _commit(connection: AsyncConnection[Row], pipeline: AsyncPipeline) -> None:
     """Commit and wait; a transaction that had failed before cannot pass for a committed one."""
     commit = await connection.execute("COMMIT", prepare=False)
     await pipeline.sync()

@@ -1,4 +1,4 @@
-"""Statements that travel together: psycopg's pipeline, sent when somebody waits instead of one by one."""
+"""Connections whose pipelined statements travel together, when somebody waits, instead of one by one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,13 +35,15 @@ class BufferedPipeline(AsyncPipeline):
             yield from super()._exit_gen()
 
 
-@asynccontextmanager
-async def pipelined(connection: AsyncConnection[Row]) -> AsyncIterator[BufferedPipeline]:
-    """A pipeline on a connection that has none, as `AsyncConnection.pipeline` makes it."""
-    pipeline = BufferedPipeline(connection)
-    connection._pipeline = pipeline  # noqa: SLF001 - the one place where psycopg keeps it
-    try:
-        async with pipeline:
-            yield pipeline
-    finally:
-        connection._pipeline = None  # noqa: SLF001
+class Connection(AsyncConnection[Row]):
+    """psycopg's connection with a buffered pipeline."""
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
+        """Enter pipeline mode; pipelines do not nest."""
+        self._pipeline = BufferedPipeline(self)
+        try:
+            async with self._pipeline as pipeline:
+                yield pipeline
+        finally:
+            self._pipeline = None

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from libs.outbox.connection import SESSION, connect, prepare, transaction
+from libs.outbox.pipeline import Connection
 from libs.outbox.transaction import Row, Transaction
 
 POOL_SIZE: Final = 4
@@ -17,7 +18,7 @@ TRUSTED_SECONDS: Final = 1.0
 """How long a pooled connection is taken for alive after it was last seen to be: a busy one costs no round trip."""
 
 
-class _Pooled(AsyncConnection[Row]):
+class _Pooled(Connection):
     alive_at = float("-inf")
 
 

@@ -30,7 +30,7 @@ def admit_everything(tx: Tx, parameters: Sequence[Any]) -> Rows:
 async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> None:
     """Write messages in a transaction of their own, which is committed whatever becomes of the other."""
     session = tx._connection._session  # type: ignore[attr-defined]
-    apart = session.database.open(session.process, "apart", autocommit=True)
+    apart = session.database.open(session.process, "apart")
     numbers: list[int] = []
     columns: list[list[object]] = [
         [row.message_id for row in rows],
@@ -53,7 +53,7 @@ async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) 
 
 def advance_anyway(tx: Tx, parameters: Sequence[Any]) -> Rows:
     """Set offsets wherever they are by now."""
-    moved = []
+    moved = 0
     for topic, partition, _, next_offset, last, caught_up_at in transposed(parameters):
         row: Row | None = next(tx.lock("consumer_offsets", [(topic, partition)]), None)
         if row is not None:
@@ -61,8 +61,8 @@ def advance_anyway(tx: Tx, parameters: Sequence[Any]) -> Rows:
             tx.change(
                 "consumer_offsets", row, next_offset=next_offset, last_message_id=last, caught_up_at=seen
             )
-            moved.append((1,))
-    return moved
+            moved += 1
+    return [(tx.clock, moved)]
 
 
 def delete_up_to(tx: Tx, parameters: Sequence[Any]) -> Rows:

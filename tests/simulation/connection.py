@@ -13,7 +13,7 @@ from libs.outbox.connection import transaction
 from libs.outbox.transaction import Row, Transaction
 from libs.service.database import Database as PooledDatabase
 from tests.simulation.clock import Process
-from tests.simulation.store import COMMIT, ROLLBACK, Database, Request, Rows, Session
+from tests.simulation.store import BEGIN, COMMIT, ROLLBACK, Database, Request, Rows, Session
 from tests.simulation.world import World
 
 POOL_SIZE: Final = 4
@@ -25,11 +25,12 @@ GIVE_UP_SECONDS: Final = 5.0
 class Cursor:
     """A statement and its rows, once they are there."""
 
-    __slots__ = ("_connection", "rows")
+    __slots__ = ("_connection", "rows", "statusmessage")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self.rows: Rows | None = None
+        self.statusmessage: str | None = None
 
     async def execute(
         self, statement: str, parameters: Sequence[Any] = (), *, prepare: bool | None = None
@@ -59,23 +60,27 @@ class _Pipeline:
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         self._connection.pipelined = True
+        return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         self._connection.pipelined = False
         if error is None:
             await self._connection.sync()
 
+    async def sync(self) -> None:
+        """Wait for the answers to all that was sent."""
+        await self._connection.sync()
+
 
 class Connection:
     """A client's end of a session."""
 
-    def __init__(self, session: Session, *, autocommit: bool) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._autocommit = autocommit
         self._world = session.database.world
-        self._sent: list[tuple[Cursor | None, str, Sequence[Any]]] = []
+        self._sent: list[tuple[Cursor, str, Sequence[Any]]] = []
         self._open = False
         self._closed = False
         self._waiting: dict[asyncio.Future[list[Rows]], None] = {}
@@ -107,12 +112,13 @@ class Connection:
         """Until its end, statements are sent without waiting."""
         return _Pipeline(self)
 
-    def send(self, cursor: Cursor | None, statement: str, parameters: Sequence[Any]) -> None:
+    def send(self, cursor: Cursor, statement: str, parameters: Sequence[Any]) -> None:
         """Queue a statement for the next trip."""
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
         self._sent.append((cursor, statement, parameters))
-        self._open = not self._autocommit
+        if statement == BEGIN:
+            self._open = True
 
     async def sync(self) -> None:
         """Bring what is queued to the server, and wait for its answers."""
@@ -122,15 +128,10 @@ class Connection:
         if not sent:
             return
         answers = await self._ask([(statement, parameters) for _, statement, parameters in sent])
-        for (cursor, _, _), rows in zip(sent, answers, strict=True):
-            if cursor is not None:
-                cursor.rows = rows
-
-    async def commit(self) -> None:
-        """Commit; when this raises a lost connection, nobody knows."""
-        self.send(None, COMMIT, ())
-        self._open = False
-        await self.sync()
+        for (cursor, statement, _), rows in zip(sent, answers, strict=True):
+            cursor.rows = rows
+            if statement == COMMIT:
+                cursor.statusmessage, self._open = COMMIT, False
 
     async def rollback(self) -> None:
         """Undo what the transaction did."""
@@ -239,11 +240,9 @@ class Client:
             if not connection.closed:
                 self._idle.append(connection)
 
-    async def dedicated(
-        self, purpose: str, *, autocommit: bool = False, **_session: str
-    ) -> AsyncConnection[Row]:
+    async def dedicated(self, purpose: str, **_session: str) -> AsyncConnection[Row]:
         """A connection of its own."""
-        return cast("AsyncConnection[Row]", await self._connected(purpose, autocommit=autocommit))
+        return cast("AsyncConnection[Row]", await self._connected(purpose))
 
     async def _taken(self) -> Connection:
         try:
@@ -268,19 +267,19 @@ class Client:
     async def _eventually_connected(self) -> Connection:
         while True:
             try:
-                return await self._connected("pool", autocommit=False)
+                return await self._connected("pool")
             except psycopg.OperationalError:
                 await asyncio.sleep(0.25)
 
-    async def _connected(self, purpose: str, *, autocommit: bool) -> Connection:
+    async def _connected(self, purpose: str) -> Connection:
         await asyncio.sleep(self._world.delay() * 2)
         if not self._process.alive:
             raise psycopg.OperationalError("the process is dead")
         if not self._world.network.between(self._process, self._database.name):
             await asyncio.sleep(GIVE_UP_SECONDS)
             raise psycopg.OperationalError("connection timeout expired")
-        session = self._database.open(self._process, f"{self._process.name} {purpose}", autocommit=autocommit)
-        return Connection(session, autocommit=autocommit)
+        session = self._database.open(self._process, f"{self._process.name} {purpose}")
+        return Connection(session)
 
     def _gone(self) -> None:
         """The process is dead: the server notices that its connections are closed, unless it cannot be reached."""

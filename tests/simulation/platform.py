@@ -198,7 +198,7 @@ class Platform:
     def _settle(self, database: Database, place: TopicPartition, start: int) -> None:
         row = database.tables["consumer_offsets"].rows.get(tuple(place))
         if row is not None and row["next_offset"] < start and database.up:
-            session = database.open(None, "operator", autocommit=True)
+            session = database.open(None, "operator")
             session.arrive(Request([(operations.ACCEPT, [start, *place])], lambda _: None))
             self.world.later(3.0, session.die)
 

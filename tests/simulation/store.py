@@ -19,6 +19,7 @@ Handler: TypeAlias = Callable[["Tx", Sequence[Any]], Rows]
 LockName: TypeAlias = tuple[Any, ...]
 
 BEGUN: Final = "BEGIN"
+BEGIN: Final = "BEGIN"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
 LOCK_SECONDS: Final = 2.0
@@ -232,11 +233,12 @@ class Request:
 class Session:
     """A connection as the server has it: does one request after the other, waits for locks, may die."""
 
-    def __init__(self, database: "Database", process: Process | None, name: str, *, autocommit: bool) -> None:
+    def __init__(self, database: "Database", process: Process | None, name: str) -> None:
         self.database = database
         self.process = process
         self.name = name
-        self.autocommit = autocommit
+        self.begun = False
+        """Whether a transaction was begun; without one, each statement is its own."""
         self.dead = False
         self.tx: Tx | None = None
         self.advisory: set[LockName] = set()
@@ -305,6 +307,9 @@ class Session:
             request.answer(result)
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> Rows:
+        if statement == BEGIN:
+            self.begun = True
+            return []
         if statement == COMMIT:
             return self._commit()
         if statement == ROLLBACK:
@@ -319,17 +324,17 @@ class Session:
         if (mishap := self.database.mishap(self, statement)) is not None:
             raise mishap
         rows = self.database.handlers[statement](tx, parameters)
-        if self.autocommit:
+        if not self.begun:
             self._commit()
         return rows
 
     def _commit(self) -> Rows:
         tx, self.tx = self.tx, None
         if tx is None:
+            self.begun = False
             return []
-        self.tx = tx
-        survives = self.database.commits(self)
-        self.tx = None
+        survives = self.database.commits()
+        self.begun = False
         if survives is not None and not survives:
             tx.end()
         else:
@@ -340,6 +345,7 @@ class Session:
         return []
 
     def _abort(self) -> None:
+        self.begun = False
         self.notes.clear()
         if self.tx is not None:
             tx, self.tx = self.tx, None
@@ -412,11 +418,11 @@ class Database:
         """Errors that the next statements of transactions get."""
         self.watch: Callable[[Session, dict[str, dict[Key, Row | None]]], None] = lambda *_: None
 
-    def open(self, process: Process | None, name: str, *, autocommit: bool) -> Session:
+    def open(self, process: Process | None, name: str) -> Session:
         """A new session. Raises OperationalError while the server is down."""
         if not self.up:
             raise psycopg.OperationalError("connection refused")
-        session = Session(self, process, name, autocommit=autocommit)
+        session = Session(self, process, name)
         self.sessions[session] = None
         return session
 
@@ -436,9 +442,9 @@ class Database:
                 for key, row in changed.items():
                     table.put(key, row, self.version)
 
-    def commits(self, session: Session) -> bool | None:
+    def commits(self) -> bool | None:
         """Whether a commit whose answer is lost happens all the same; None for one that goes well."""
-        if not self.lose_commits or (session.autocommit and not session.tx):
+        if not self.lose_commits:
             return None
         if self.world.chance.random() >= self.lose_commits:
             return None
@@ -447,7 +453,7 @@ class Database:
 
     def mishap(self, session: Session, _statement: str) -> psycopg.Error | None:
         """What befalls a statement."""
-        if self.refuse and not session.autocommit:
+        if self.refuse and session.begun:
             error = self.refuse.pop()
             self.world.faults[type(error).__name__] += 1
             return error

@@ -67,7 +67,7 @@ def put(tx: Tx, parameters: Sequence[Any]) -> Rows:
 
 
 def advance(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    moved = []
+    moved = 0
     for topic, partition, expected, next_offset, last, caught_up_at in transposed(parameters):
         row = _locked_offset(tx, topic, partition)
         if row is not None and row["next_offset"] == expected:
@@ -78,8 +78,8 @@ def advance(tx: Tx, parameters: Sequence[Any]) -> Rows:
                 last_message_id=last,
                 caught_up_at=_greatest(row["caught_up_at"], caught_up_at),
             )
-            moved.append((1,))
-    return moved
+            moved += 1
+    return [(tx.clock, moved)]
 
 
 def _catch_up(tx: Tx, parameters: Sequence[Any]) -> Rows:
