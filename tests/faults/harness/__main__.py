@@ -59,7 +59,7 @@ async def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ
 
 
 async def _rounds(stage: Stage, kinds: Sequence[Kind], seed: int) -> AsyncIterator[Round]:
-    """One after the other on the same stack; on a fresh one after a round that failed."""
+    """One after the other on the same stack; on a fresh one after a round that left something wrong."""
     arena: Arena | None = None
     for kind in kinds:
         if arena is None:
@@ -69,7 +69,7 @@ async def _rounds(stage: Stage, kinds: Sequence[Kind], seed: int) -> AsyncIterat
             done = await arena.run(kind, seed)
         except Exception as error:  # noqa: BLE001 - the other kinds are tried all the same
             done = broken(kind, seed, "".join(traceback.format_exception(error)))
-        if not done.passed and done.skipped is None:
+        if done.violations or (done.recovery_seconds is None and done.skipped is None):
             arena = None
         yield done
 

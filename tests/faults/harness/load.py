@@ -23,6 +23,13 @@ UNANSWERED: Final = 40
 """How many orders wait for their answers at once, at most: customers give up coming when the shop is shut."""
 
 
+AT_MOST_SECONDS: Final = 30
+
+
+class NotAcceptedError(Exception):
+    """A platform that nobody hurts refused an order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Buyer:
     """Somebody signed in, and how this person pays."""
@@ -100,6 +107,24 @@ class Load:
                     due = max(due, time.time() - 1) + self.random.expovariate(rate * slower)
         finally:
             client.close()
+
+    async def one(self) -> float:
+        """Place one order that will be completed, with nothing else under way; how long it took to its end."""
+        client = Client(self.gateway_url, timeout_seconds=2 * AT_MOST_SECONDS)
+        buyer, started = self.crowd.wallets[0], time.time()
+        headers = {
+            "Authorization": f"Bearer {buyer.token}",
+            "Idempotency-Key": UUID(int=self.random.getrandbits(128)).hex,
+            "Prefer": f"wait={AT_MOST_SECONDS}",
+        }
+        body = orjson.dumps({"payment_method_id": buyer.method, "lines": self._lines("wallet")})
+        try:
+            response = await client.request("POST", "/api/orders", headers=headers, body=body)
+        finally:
+            client.close()
+        if response.status != ACCEPTED:
+            raise NotAcceptedError(f"an order at rest: {response.status} {response.body[:500]!r}")
+        return time.time() - started
 
     @property
     def accepted(self) -> frozenset[UUID]:

@@ -15,17 +15,17 @@ RESULTS: Final = ROOT / "tests" / "faults" / "results"
 
 def header() -> str:
     """The first line."""
-    return f"{'kind':<24} {'orders':>7} {'accepted':>8} {'completed':>9} {'undone':>7} {'recovery':>9} {'took':>6}"
+    return f"{'kind':<24} {'orders':>7} {'accepted':>8} {'completed':>9} {'undone':>7} {'at rest':>8} {'recovery':>9} {'took':>6}"
 
 
 def line(done: Round) -> str:
     """A round as a line, and what was wrong below it."""
     if done.skipped is not None:
         return f"{done.kind:<24} skipped: {done.skipped}"
-    recovery = "never" if done.recovery_seconds is None else f"{done.recovery_seconds:.1f} s"
+    recovery = _seconds(done.recovery_seconds)
     text = (
         f"{done.kind:<24} {done.placed:>7} {done.acknowledged:>8} {done.completed:>9} {done.compensated:>7}"
-        f" {recovery:>9} {done.ended - done.started:>4.0f} s  {'ok' if done.passed else 'WRONG'}"
+        f" {_seconds(done.at_rest_seconds):>8} {recovery:>9} {done.ended - done.started:>4.0f} s  {'ok' if done.passed else 'WRONG'}"
     )
     if done.violations:
         text += f", {len(done.violations)} violations"
@@ -67,8 +67,8 @@ def _markdown(rounds: Sequence[Round], seed: int) -> str:
         "",
         summary,
         "",
-        "| kind | orders | accepted | completed | undone | recovery | violations | |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
+        "| kind | orders | accepted | completed | undone | at rest | recovery | violations | |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
         *(_row(done) for done in rounds),
         "",
         "![accepted and finished over time](rounds.png)",
@@ -83,6 +83,10 @@ def _markdown(rounds: Sequence[Round], seed: int) -> str:
         lines += [f"- **{what}**" for what in (*done.violations, *done.shortcomings)]
         lines += _weights(done)
     return "\n".join(lines) + "\n"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"
 
 
 def _weights(done: Round) -> list[str]:
@@ -102,9 +106,9 @@ def _weights(done: Round) -> list[str]:
 
 def _row(done: Round) -> str:
     if done.skipped is not None:
-        return f"| {done.kind} | | | | | | | skipped: {done.skipped} |"
-    recovery = "never" if done.recovery_seconds is None else f"{done.recovery_seconds:.1f} s"
+        return f"| {done.kind} | | | | | | | | skipped: {done.skipped} |"
+    recovery = _seconds(done.recovery_seconds)
     return (
         f"| {done.kind} | {done.placed} | {done.acknowledged} | {done.completed} | {done.compensated}"
-        f" | {recovery} | {len(done.violations)} | {'ok' if done.passed else '; '.join(done.shortcomings)} |"
+        f" | {_seconds(done.at_rest_seconds)} | {recovery} | {len(done.violations)} | {'ok' if done.passed else '; '.join(done.shortcomings)} |"
     )
