@@ -17,6 +17,7 @@ async def over(run_databases: Databases) -> AsyncIterator[Shops]:
 
 @pytest.fixture(scope="session")
 async def gate(over: Shops) -> AsyncIterator[Front]:
-    """A gateway as the dev profile has it; its tokens last for the run."""
-    async with front(over, access_token_seconds=7_200) as made:
+    """A gateway as the dev profile has it, patient on a slow machine; its tokens, and outbox, last for the run."""
+    patient = {"request_seconds": 300, "commit_seconds": 60, "upstream_seconds": 60}
+    async with front(over, access_token_seconds=7_200, shed_outbox_age_seconds=86_400, **patient) as made:
         yield made

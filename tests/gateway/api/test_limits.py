@@ -231,6 +231,7 @@ async def test_a_body_that_never_ends_is_given_up(over: Shops) -> None:
 async def test_orders_are_shed_only_far_behind_and_taken_again_after(over: Shops) -> None:
     async with front(over, shed_outbox_age_seconds=60, shed_look_seconds=0.000001) as gate:
         mine = await gate.bearer()
+        await over.of["gateway"].rows("DELETE FROM outbox")
         first = await gate.order(mine)
         assert first.status_code == 202
         await over.of["gateway"].rows("UPDATE outbox SET created_at = created_at - interval '2 minutes'")
