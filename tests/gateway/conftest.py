@@ -18,6 +18,12 @@ async def over(run_databases: Databases) -> AsyncIterator[Shops]:
 @pytest.fixture(scope="session")
 async def gate(over: Shops) -> AsyncIterator[Front]:
     """A gateway as the dev profile has it, patient on a slow machine; its tokens, and outbox, last for the run."""
-    patient = {"request_seconds": 300, "commit_seconds": 60, "upstream_seconds": 60}
-    async with front(over, access_token_seconds=7_200, shed_outbox_age_seconds=86_400, **patient) as made:
+    async with front(
+        over,
+        access_token_seconds=7_200,
+        shed_outbox_age_seconds=86_400,
+        request_seconds=300,
+        commit_seconds=60,
+        upstream_seconds=60,
+    ) as made:
         yield made
