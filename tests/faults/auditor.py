@@ -11,19 +11,20 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from tests.faults import books, bounds, logs, outcomes, paths, topics
+from tests.faults import books, bounds, commands, eyes, logs, outcomes, paths, topics
 from tests.faults.books import Books
 from tests.faults.bounds import Samples
+from tests.faults.eyes import Eyes
 from tests.faults.platform import CONSUMERS, DATABASES, Platform, databases_at, platform
 from tests.faults.violation import Violation
 
-__all__ = ["Books", "Given", "Violation", "audit", "inspect", "opened"]
+__all__ = ["Books", "Eyes", "Given", "Violation", "audit", "inspect", "opened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Given:
     `acknowledged` are the orders that were answered 202, `keys` the order that each idempotency key was answered
     with (several when it was answered differently), `poison` the places of records that must be dead letters,
     `canaries` secrets that must show up nowhere, `log_folder` where the services' logs lie, `memory` what each
-    process used over time, `taken_from_cards` what the card provider says that it holds, in minor units.
+    process used over time, `taken_from_cards` what the card provider says that it holds, in minor units, `eyes`
+    customers who are signed in at the gateway of `gateway_url`, and which orders are theirs.
     """
 
     acknowledged: frozenset[UUID] = frozenset()
@@ -43,6 +45,8 @@ class Given:
     log_folder: Path | None = None
     taken_from_cards: int | None = None
     memory: Mapping[str, Samples] = field(default_factory=dict)
+    eyes: Sequence[Eyes] = ()
+    gateway_url: str = ""
 
 
 NOTHING = Given()
@@ -56,7 +60,7 @@ async def opened(admin_dsn: str, *, dsns: Mapping[str, str] | None = None) -> Bo
             service: await seen.scalar(service, "SELECT coalesce(max(id), 0) FROM dead_letters")
             for service in CONSUMERS
         }
-        return Books(now, await books.read_stock(seen), buried)
+        return Books(now, await books.read_stock(seen), buried, await bounds.rows(seen))
 
 
 async def audit(
@@ -89,6 +93,8 @@ async def inspect(
         _quiet(seen),
         _keys(seen, given),
         bounds.memory(given.memory),
+        bounds.tables(seen, before),
+        eyes.see(given.gateway_url, given.eyes),
     ]
     if deep:
         checks.append(paths.paths(seen, before))
@@ -97,7 +103,11 @@ async def inspect(
     if seen.has_topics:
         checks += [topics.lag(seen), topics.dead_letters(seen, before, given.poison)]
     if seen.has_topics and deep:
-        checks += [topics.read_model(seen, before), topics.secrets(seen, given.canaries)]
+        checks += [
+            topics.read_model(seen, before),
+            topics.secrets(seen, given.canaries),
+            commands.commands(seen, before),
+        ]
     return sorted([violation for check in checks async for violation in check])
 
 
@@ -142,11 +152,17 @@ def _main() -> int:
     stack = json.loads((arguments.stack / "stack.json").read_text())
     if arguments.action == "open":
         now = asyncio.run(opened(stack["postgres_admin"]))
-        kept = {"since": now.since.isoformat(), "stock": now.stock, "dead_letters": now.dead_letters}
+        kept = {
+            "since": now.since.isoformat(),
+            "stock": now.stock,
+            "dead_letters": now.dead_letters,
+            "rows": now.rows,
+        }
         sys.stdout.write(json.dumps(kept) + "\n")
         return 0
     kept = json.loads(arguments.books.read_text())
-    before = Books(datetime.fromisoformat(kept["since"]), kept["stock"], kept["dead_letters"])
+    since = datetime.fromisoformat(kept["since"])
+    before = Books(since, kept["stock"], kept["dead_letters"], kept["rows"])
     found = asyncio.run(audit(stack["postgres_admin"], before, bootstrap=stack["kafka_bootstrap"]))
     sys.stdout.writelines(f"{violation}\n" for violation in found)
     return int(bool(found))

@@ -1,7 +1,7 @@
 """Money and stock, by SQL of the auditor's own: the ledger, the shelves, and what every order may have of both."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -71,12 +71,14 @@ WRONG_HOLDS: Final = """
 class Books:
     """How things stood at the start: what later ones are compared with.
 
-    `stock` is on hand plus sold, by product, which only an operator's count may change.
+    `stock` is on hand plus sold, by product, which only an operator's count may change; `rows` how many each table
+    holds, by service and table.
     """
 
     since: datetime
     stock: Mapping[str, int]
     dead_letters: Mapping[str, int]
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def first_order(self) -> UUID:

@@ -122,6 +122,15 @@ CORRUPTIONS: Final = (
         """,
     ),
     _plant(
+        "an end before the last command",
+        "I6",
+        "order_saga",
+        """
+        UPDATE sagas SET finished_at = started_at
+        WHERE id = (SELECT id FROM sagas WHERE status = 'compensated' ORDER BY id DESC LIMIT 1)
+        """,
+    ),
+    _plant(
         "versions swapped",
         "I7",
         "order_saga",
@@ -148,6 +157,35 @@ CORRUPTIONS: Final = (
         "order_history",
         """
         UPDATE orders SET status = 'pending', rank = 4
+        WHERE order_id = (SELECT order_id FROM orders WHERE status = 'completed' ORDER BY order_id DESC LIMIT 1)
+        """,
+    ),
+    _plant(
+        "a line of a timeline lost",
+        "I8",
+        "order_history",
+        """
+        DELETE FROM order_timeline
+        WHERE event = 'paid' AND order_id = (
+            SELECT order_id FROM orders WHERE status = 'completed' ORDER BY order_id DESC LIMIT 1
+        )
+        """,
+    ),
+    _plant(
+        "another price shown",
+        "I8",
+        "order_history",
+        """
+        UPDATE orders SET lines = jsonb_set(lines, '{0,price,amount_minor}', '1')
+        WHERE order_id = (SELECT order_id FROM orders WHERE status = 'completed' ORDER BY order_id DESC LIMIT 1)
+        """,
+    ),
+    _plant(
+        "a payment shown that is another's",
+        "I8",
+        "order_history",
+        """
+        UPDATE orders SET payment_id = order_id
         WHERE order_id = (SELECT order_id FROM orders WHERE status = 'completed' ORDER BY order_id DESC LIMIT 1)
         """,
     ),
@@ -209,6 +247,21 @@ CORRUPTIONS: Final = (
         """
         UPDATE orders SET user_id = gen_random_uuid()
         WHERE order_id = (SELECT order_id FROM orders ORDER BY order_id DESC LIMIT 1)
+        """,
+    ),
+    _plant(
+        "an inbox that nobody empties",
+        "I16",
+        "inventory",
+        "INSERT INTO inbox (message_id) SELECT gen_random_uuid() FROM generate_series(1, 5000)",
+    ),
+    _plant(
+        "offsets of topics that are not there",
+        "I16",
+        "order_saga",
+        """
+        INSERT INTO consumer_offsets (topic, partition, next_offset)
+        SELECT 'gone', n, 0 FROM generate_series(1, 500) AS n
         """,
     ),
 )

@@ -82,6 +82,12 @@ class Platform:
                 (place.topic.removeprefix(self._prefix), place.partition): ends[place] for place in places
             }
 
+    async def cut(self, topics: Sequence[str]) -> set[int]:
+        """The partition numbers that, in one of these topics, no longer begin with their first record."""
+        async with self._consumer(topics) as (consumer, places):
+            starts = await consumer.beginning_offsets(places)
+            return {place.partition for place in places if starts[place] > 0}
+
     async def records(self, topics: Sequence[str]) -> AsyncIterator[Lain]:
         """Every record that lies in the topics now, each partition in its order."""
         async with self._consumer(topics) as (consumer, places):

@@ -92,6 +92,36 @@ async def test_a_lost_order_is_found(audited: Audited) -> None:
     assert [violation.invariant for violation in found] == ["I3"]
 
 
+async def test_an_order_that_somebody_else_can_read_is_found_over_http(audited: Audited) -> None:
+    rich, *_, other = sorted(audited.given.eyes, key=lambda one: len(one.orders))
+    stolen = max(other.orders)
+    mine = replace(rich, orders=rich.orders | {stolen})
+    theirs = replace(other, orders=other.orders - {stolen})
+    given = replace(audited.given, eyes=[mine, theirs])
+    found = await audit(audited.info.postgres_admin, audited.before, given)
+    assert {violation.invariant for violation in found} == {"I14"}
+    assert f"order {stolen}" in {violation.subject for violation in found}
+
+
+async def test_an_order_that_its_owner_cannot_see_is_found_over_http(audited: Audited) -> None:
+    [order, *_] = (orders := sorted(max(audited.given.eyes, key=lambda one: len(one.orders)).orders))
+    async with await psycopg.AsyncConnection.connect(
+        databases_at(audited.info.postgres_admin)["order_history"], autocommit=True
+    ) as session:
+        cursor = await session.execute("SELECT user_id FROM orders WHERE order_id = %s", [order])
+        [(owner,)] = await cursor.fetchall()
+        await session.execute("UPDATE orders SET user_id = %s WHERE order_id = %s", [uuid4(), order])
+        try:
+            found = await audit(audited.info.postgres_admin, audited.before, audited.given, deep=False)
+        finally:
+            await session.execute("UPDATE orders SET user_id = %s WHERE order_id = %s", [owner, order])
+    told = {
+        (violation.invariant, violation.finding) for violation in found if str(order) in violation.subject
+    }
+    assert ("I14", "is not in its owner's list") in told, orders
+    assert await audit(audited.info.postgres_admin, audited.before, audited.given) == []
+
+
 async def test_one_key_with_two_orders_is_found(audited: Audited) -> None:
     given = replace(audited.given, keys={"k": frozenset({uuid4(), uuid4()})})
     found = await audit(audited.info.postgres_admin, audited.before, given)

@@ -1,105 +1,68 @@
 """What the topics tell: the read model is the fold of the events, nothing lags, dead letters are the known ones."""
 
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from tests.faults.books import Books
+from tests.faults.commands import moment
+from tests.faults.fold import COLUMNS, MEANINGS, Folded
 from tests.faults.platform import COMMAND_TOPICS, CONSUMERS, EVENT_TOPICS, Lain, Platform
 from tests.faults.violation import Violation
 
-RANKS: Final = ("created", "validated", "reserved", "paid", "completed", "cancelling", "cancelled")
-RANK_OF: Final = MappingProxyType(
-    {
-        "order.OrderCreated.v1": "created",
-        "product.ProductsValidated.v1": "validated",
-        "inventory.InventoryReserved.v1": "reserved",
-        "payment.PaymentCompleted.v1": "paid",
-        "order.OrderCompleted.v1": "completed",
-        "product.ProductsValidationFailed.v1": "cancelling",
-        "inventory.InventoryReserveFailed.v1": "cancelling",
-        "payment.PaymentFailed.v1": "cancelling",
-        "inventory.InventoryReleased.v1": "cancelling",
-        "payment.PaymentRefunded.v1": "cancelling",
-        "order.OrderCancelling.v1": "cancelling",
-        "order.OrderCancelled.v1": "cancelled",
-        "order.OrderCreateFailed.v1": "cancelled",
-    }
-)
-STATUS_OF: Final = MappingProxyType(
-    {"completed": "completed", "cancelling": "cancelling", "cancelled": "cancelled"}
-)
-REASONS: Final = frozenset(
-    {"order.OrderCancelled.v1", "order.OrderCancelling.v1", "order.OrderCreateFailed.v1"}
-)
-HISTORY: Final = "SELECT order_id, status, reason_code, total_minor FROM orders WHERE order_id >= %s"
+HISTORY: Final = """
+    SELECT order_id, status, rank, user_id::text, payment_method_id::text, created_at, updated_at, lines,
+           total_minor, currency, reason_code, reason, payment_id::text, payment_rank
+    FROM orders WHERE order_id >= %s
+"""
+TIMELINE: Final = "SELECT order_id, event, ce_id::text, at, detail FROM order_timeline WHERE order_id >= %s"
+UNREAD: Final = 'SELECT topic, partition, "offset" FROM dead_letters WHERE redriven_at IS NULL'
 OFFSETS: Final = "SELECT topic, partition, next_offset FROM consumer_offsets"
 DEAD: Final = 'SELECT topic, partition, "offset", reason FROM dead_letters WHERE id > %s ORDER BY id'
 
 
-@dataclass(slots=True)
-class Folded:
-    """An order as its events tell it, in whatever order they come."""
-
-    rank: int = -1
-    reasons: dict[str, tuple[str, str]] = field(default_factory=dict)
-    totals: dict[str, tuple[str, int]] = field(default_factory=dict)
-
-    def see(self, wire: str, message: str, body: dict[str, object]) -> None:
-        """Fold one event in."""
-        if wire not in RANK_OF:
-            return
-        self.rank = max(self.rank, RANKS.index(RANK_OF[wire]))
-        if wire in REASONS:
-            reason = (message, str(body["reason_code"]))
-            self.reasons[wire] = min(self.reasons.get(wire, reason), reason)
-        match body.get("total"):
-            case {"amount_minor": int(minor)}:
-                total = (message, minor)
-                self.totals[wire] = min(self.totals.get(wire, total), total)
-
-    @property
-    def status(self) -> str:
-        """The status that customers read."""
-        return STATUS_OF.get(RANKS[self.rank], "pending")
-
-    @property
-    def total(self) -> int | None:
-        """From OrderCompleted, else from the event with the lowest id."""
-        if "order.OrderCompleted.v1" in self.totals:
-            return self.totals["order.OrderCompleted.v1"][1]
-        return min(self.totals.values())[1] if self.totals else None
-
-
 async def read_model(platform: Platform, before: Books) -> AsyncIterator[Violation]:
-    """I8: status, reason and total of every order are what its events say."""
-    folded: dict[UUID, Folded] = {}
-    async for record in platform.records(EVENT_TOPICS):
-        body = _body(record)
-        if body is None or record.key is None:
-            continue
-        order = UUID(record.key.decode())
-        if order >= before.first_order:
-            message = record.headers.get("ce_id", "")
-            folded.setdefault(order, Folded()).see(record.headers.get("ce_type", ""), message, body)
+    """I8: every order and every line of its timeline is, field by field, what the events from zero on tell.
+
+    What the read model could not read, and buried, tells nothing.
+    """
+    folded = await _folded(platform, before)
     shown = {row[0]: row[1:] for row in await platform.rows("order_history", HISTORY, [before.first_order])}
+    timelines: dict[UUID, dict[str, tuple[str, datetime, object]]] = defaultdict(dict)
+    for order, event, message, at, detail in await platform.rows(
+        "order_history", TIMELINE, [before.first_order]
+    ):
+        timelines[order][event] = (message, at, detail)
     for order in folded.keys() - shown.keys():
         yield Violation("I8", f"order {order}", "has events and no history")
-    for order, (status, reason, total) in shown.items():
+    for order, row in shown.items():
         told = folded.get(order)
         if told is None:
             yield Violation("I8", f"order {order}", "has a history and no events")
             continue
-        if status != told.status:
-            yield Violation("I8", f"order {order}", f"is shown {status}, its events say {told.status}")
-        reasons = {code for _, code in told.reasons.values()}
-        if reason not in reasons and (reason is not None or reasons):
-            yield Violation("I8", f"order {order}", f"shows the reason {reason}, its events {told.reasons}")
-        if total != told.total:
-            yield Violation("I8", f"order {order}", f"shows a total of {total}, its events say {told.total}")
+        for name, is_shown in zip(COLUMNS, row, strict=True):
+            if is_shown != (tells := told.row()[name]):
+                yield Violation("I8", f"order {order}", f"{name} is {is_shown!r}, its events tell {tells!r}")
+        for event in sorted(timelines[order].keys() | told.timeline.keys()):
+            line, entry = timelines[order].get(event), told.timeline.get(event)
+            if line != entry:
+                yield Violation("I8", f"order {order}", f"{event} is {line!r}, its events tell {entry!r}")
+
+
+async def _folded(platform: Platform, before: Books) -> dict[UUID, Folded]:
+    unread = {tuple(row) for row in await platform.rows("order_history", UNREAD)}
+    folded: dict[UUID, Folded] = defaultdict(Folded)
+    async for record in platform.records(EVENT_TOPICS):
+        body, order, at = _body(record), _order(record), moment(record.headers.get("ce_time"))
+        wire = record.headers.get("ce_type", "")
+        if wire not in MEANINGS or (record.topic, record.partition, record.offset) in unread:
+            continue
+        if body is not None and at is not None and order is not None and order >= before.first_order:
+            folded[order].see(wire, record.headers.get("ce_id", "").lower(), at, body)
+    return dict(folded)
 
 
 async def lag(platform: Platform) -> AsyncIterator[Violation]:
@@ -138,6 +101,13 @@ async def secrets(platform: Platform, canaries: Collection[str]) -> AsyncIterato
         for canary in canaries:
             if canary in text:
                 yield Violation("I15", f"{record.topic}/{record.partition}@{record.offset}", "holds a secret")
+
+
+def _order(record: Lain) -> UUID | None:
+    try:
+        return UUID((record.key or b"").decode())
+    except ValueError:
+        return None
 
 
 def _body(record: Lain) -> dict[str, object] | None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from tests.faults.auditor import Given
+from tests.faults.auditor import Eyes, Given
 from tests.support.shop import Customer, Operator, Shop
 from tests.support.waiting import eventually
 
@@ -22,12 +22,13 @@ class RefusedError(Exception):
 
 @dataclass(slots=True)
 class Crowd:
-    """Customers, some of whom cannot pay, and the products that they want."""
+    """Customers, some of whom cannot pay, and the products that they want; `owners` is by their tokens."""
 
     solvent: list[tuple[Customer, UUID]]
     broke: list[tuple[Customer, UUID]]
     products: list[UUID]
     answers: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
+    owners: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
 
     @classmethod
     async def gathered(cls, shop: Shop, operator: Operator, *, customers: int = 8) -> "Crowd":
@@ -61,7 +62,11 @@ class Crowd:
     def given(self) -> Given:
         """What the auditor should know of this load."""
         keys: Mapping[str, frozenset[UUID]] = {key: frozenset(ids) for key, ids in self.answers.items()}
-        return Given(acknowledged=frozenset(self.accepted), keys=keys)
+        http = self.solvent[0][0].http
+        eyes = [Eyes(token, frozenset(orders)) for token, orders in self.owners.items()]
+        return Given(
+            acknowledged=frozenset(self.accepted), keys=keys, eyes=eyes, gateway_url=str(http.base_url)
+        )
 
     async def _insist(self, number: int) -> None:
         people = self.broke if number % 4 == 0 else self.solvent
@@ -78,7 +83,9 @@ class Crowd:
             assert response.status_code not in busy, response.text
             if response.status_code != httpx.codes.ACCEPTED:
                 raise RefusedError(f"{response.status_code}: {response.text}")
-            self.answers[key].add(UUID(response.json()["order_id"]))
+            order_id = UUID(response.json()["order_id"])
+            self.answers[key].add(order_id)
+            self.owners[customer.token].add(order_id)
             return True
 
         await eventually(ask, within=INSIST_SECONDS, every=0.1, what=f"order {number} accepted")
