@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from tests.faults.auditor import Given
+from tests.faults.auditor import Eyes, Given
 from tests.support.crowd import RefusedError
 from tests.support.shop import Customer, Operator, Shop
 from tests.support.waiting import eventually
 
 INSIST_SECONDS: Final = 120.0
-PER_SECOND: Final = 10.0
+PER_SECOND: Final = 6.0
 CANCEL_EVERY: Final = 10
 
 
@@ -28,7 +28,7 @@ class Load:
     buyers: list[tuple[Customer, UUID]]
     products: list[UUID]
     answers: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
-    asked: int = 0
+    owners: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
     cancelled: set[UUID] = field(default_factory=set)
     poison: set[tuple[str, int, int]] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +58,8 @@ class Load:
             acknowledged=frozenset(self.accepted),
             keys={key: frozenset(ids) for key, ids in self.answers.items()},
             poison=frozenset(self.poison),
+            eyes=[Eyes(token, frozenset(orders)) for token, orders in self.owners.items()],
+            gateway_url=str(self.buyers[0][0].http.base_url),
         )
 
     @contextmanager
@@ -100,7 +102,6 @@ class Load:
     async def place(self, customer: Customer, method: UUID, lines: list[tuple[UUID, int]]) -> UUID:
         """Insist on one order until it is accepted."""
         key = uuid4().hex
-        self.asked += 1
 
         async def ask() -> UUID:
             response = await _answered(customer.post_order(method, lines, key=key))
@@ -108,6 +109,7 @@ class Load:
                 raise RefusedError(f"{response.status_code}: {response.text}")
             order = UUID(response.json()["order_id"])
             self.answers[key].add(order)
+            self.owners[customer.token].add(order)
             return order
 
         return await eventually(ask, within=INSIST_SECONDS, every=0.1, what="an order accepted")
