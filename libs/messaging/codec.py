@@ -1,6 +1,7 @@
 """Turns records into messages and messages into outbox rows (CloudEvents 1.0, Kafka binding, binary mode)."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,6 +22,10 @@ MAX_VALUE_BYTES: Final = 900_000
 MAX_AHEAD_SECONDS: Final = 2 * 86_400
 """A message id from further in the future has no inbox partition and is refused."""
 UUID_V7: Final = 7
+MAX_STEP: Final = 200
+TRACE_PARENT: Final = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACE_STATE: Final = re.compile("[ -~]{1,512}")
+"""W3C Trace Context, sections 3.2 and 3.3: what does not look like this is no trace."""
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
@@ -192,21 +197,40 @@ def _envelope(
         raise Undecodable("bad_header", "ce_id is not a UUIDv7")
     if (message_id.int >> 80) / 1000 > now.timestamp() + MAX_AHEAD_SECONDS:
         raise Undecodable("bad_header", "ce_id lies more than two days ahead")
-    try:
-        sent_at = datetime.fromisoformat(headers["ce_time"])
-    except (KeyError, ValueError):
-        raise Undecodable("bad_header", "ce_time is not an RFC 3339 time") from None
-    if sent_at.tzinfo is None:
-        raise Undecodable("bad_header", "ce_time has no zone")
+    sent_at = _time(headers)
     saga_id = order_id if headers.get("saga_id") == text_of(order_id) else _uuid(headers, "saga_id")
-    parent = headers.get("traceparent")
+    step = headers.get("step")
+    if step is not None and (len(step) > MAX_STEP or "\x00" in step):
+        raise Undecodable("bad_header", "step is no name of a step")
     correlation = Correlation(
         saga_id=None if saga_id is None else SagaId(saga_id),
-        step=headers.get("step"),
+        step=step,
         attempt=_attempt(headers),
-        trace=None if parent is None else Trace(parent, headers.get("tracestate")),
+        trace=_trace(headers),
     )
     return MessageId(message_id), sent_at, correlation
+
+
+def _time(headers: Mapping[str, str]) -> datetime:
+    """`ce_time` in UTC, where it must lie within the years that a datetime can hold too."""
+    try:
+        sent_at = datetime.fromisoformat(headers["ce_time"])
+        if sent_at.tzinfo is UTC:
+            return sent_at
+        if sent_at.tzinfo is not None:
+            return sent_at.astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):
+        raise Undecodable("bad_header", "ce_time is not an RFC 3339 time") from None
+    raise Undecodable("bad_header", "ce_time has no zone")
+
+
+def _trace(headers: Mapping[str, str]) -> Trace | None:
+    """The trace that the message belongs to; it is passed on, so what is not well formed is left out."""
+    parent = headers.get("traceparent")
+    if parent is None or not TRACE_PARENT.fullmatch(parent):
+        return None
+    state = headers.get("tracestate")
+    return Trace(parent, state if state is not None and TRACE_STATE.fullmatch(state) else None)
 
 
 def _uuid(headers: Mapping[str, str], name: str) -> UUID | None:
