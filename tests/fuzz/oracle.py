@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
-from tests.fuzz.good import Draft
-
 from libs.contracts.message import Contract
 from libs.contracts.topics import CONSUMING_SERVICES
 from libs.messaging.codec import Codec
 from libs.messaging.errors import Undecodable
 from libs.messaging.record import Record
 from libs.service.command import load
+from tests.fuzz.good import Draft
 
 UNKNOWN_SAGA: Final = "unknown_saga"
 

@@ -1,0 +1,1 @@
+"""Records that nobody should send, on every topic, against the real services."""
