@@ -119,6 +119,8 @@ class Process:
         self.paused = False
         self.skew = 0.0
         self.frozen: list[Handle] = []
+        self.ambush: Callable[[], None] | None = None
+        """What happens when its consumer is about to ask its database something."""
         self.at_end: list[Callable[[], None]] = []
         self._loop = loop
         self._tasks: list[asyncio.Task[Any]] = []

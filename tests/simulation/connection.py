@@ -164,6 +164,9 @@ class Connection:
         if process is not None and not process.alive:
             self._closed = True
             raise psycopg.OperationalError("the process is dead")
+        if process is not None and process.ambush is not None and session.name.endswith("consumer"):
+            process.ambush()
+            await asyncio.sleep(0)  # a process that has been stopped here sends nothing until it goes on
         answer: asyncio.Future[list[Rows]] = world.loop.create_future()
 
         def settle(result: list[Rows] | BaseException) -> None:

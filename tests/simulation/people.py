@@ -21,7 +21,7 @@ PATIENCE_SECONDS: Final = 2.0
 """After so long without an answer a customer asks again, with the same key."""
 USERS: Final = 8
 PRODUCTS: Final = 6
-TOKENS: Final = ("tok_approve", "tok_approve", "tok_refuse", "tok_late")
+TOKENS: Final = ("tok_approve", "tok_approve", "tok_approve", "tok_late", "tok_refuse")
 RICH: Final = 100_000
 POOR: Final = 1_500
 
@@ -54,11 +54,11 @@ class People:
         chance = world.chance
         self.users = [UserId(UUID(int=chance.getrandbits(128))) for _ in range(USERS)]
         self.products = [ProductId(UUID(int=chance.getrandbits(128))) for _ in range(PRODUCTS)]
-        self.stock = {one: chance.choice((3, 12, 40, 400)) for one in self.products[:-1]}
+        self.stock = {one: chance.choice((3, 20, 60, 400)) for one in self.products[:-1]}
         self.prices = {
             one: chance.choice((0, 199, 1_000)) if n == 0 else 199 + n for n, one in enumerate(self.products)
         }
-        self.balances = {user: chance.choice((RICH, RICH, POOR)) for user in self.users}
+        self.balances = {user: chance.choice((RICH, RICH, RICH, POOR)) for user in self.users}
         self.cards = {
             user: (PaymentMethodId(UUID(int=chance.getrandbits(128))), chance.choice(TOKENS))
             for user in self.users
@@ -93,7 +93,7 @@ class People:
         at = chance.uniform(0.0, 3.0) if chance.random() < 0.9 else chance.uniform(3.0, 9.0)
         again = tuple(chance.uniform(0.0, 3.0) for _ in range(chance.choice((0, 0, 0, 1, 1, 2))))
         other = self._asked(user) if chance.random() < 0.05 else None
-        cancel_at = chance.choice((None, None, None, chance.uniform(0.0, 0.3), chance.uniform(0.0, 6.0)))
+        cancel_at = chance.choice((None, None, None, None, chance.uniform(0.0, 0.3), chance.uniform(0.0, 6.0)))
         return Order(number, at, self._asked(user), again, other, cancel_at)
 
     def _asked(self, user: UserId) -> Asked:

@@ -21,7 +21,7 @@ from tests.simulation.clock import PROCESS, StuckError
 from tests.simulation.people import People
 from tests.simulation.platform import HANDLERS, SERVICES, Platform, looked_up, simulated_gate
 from tests.simulation.schedule import Trouble
-from tests.simulation.store import Handler
+from tests.simulation.store import Database, Handler, Played, Row
 from tests.simulation.timing import TIMES
 from tests.simulation.witness import Witness
 from tests.simulation.world import World
@@ -77,44 +77,82 @@ def run(
 
     `faults` are the seed's own unless they are given; `careless` takes the place of statements.
     """
-    world = World(seed)
-    _listen(world, at=logging.WARNING if traced else logging.CRITICAL)
-    witness = Witness(world)
-    platform = Platform(world, witness, {**HANDLERS, **careless})
-    people = People(world, platform, ORDERS)
-    collecting = gc.isenabled()
-    gc.disable()
-    loop = world.loop
-    loop.set_exception_handler(
-        lambda _, what: world.note("unheard", what.get("message"), what.get("exception"))
-    )
-    try:
-        main = loop.create_task(_live(world, platform, people, faults), context=world.outside.copy())
+    return _Run(seed, careless).live(faults, traced=traced)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What the servers of one world were told, and the rows of their tables before and afterwards."""
+
+    beginning: dict[str, dict[str, list[Row]]]
+    tapes: dict[str, list[Played]]
+    end: dict[str, dict[str, list[Row]]]
+
+
+def recorded(seed: int) -> Recording:
+    """Live through one seed's world and keep all that its servers were told; within `simulating`."""
+    world = _Run(seed, NOTHING)
+    databases = world.platform.databases
+    tapes: dict[str, list[Played]] = {}
+    beginning = {name: _rows(database) for name, database in databases.items()}
+    for name, database in databases.items():
+        database.tape = tapes[name] = []
+    world.live(None, traced=False)
+    return Recording(beginning, tapes, {name: _rows(database) for name, database in databases.items()})
+
+
+def _rows(database: Database) -> dict[str, list[Row]]:
+    return {name: list(table.rows.values()) for name, table in database.tables.items() if table.rows}
+
+
+class _Run:
+    """One world, from its making to its end."""
+
+    def __init__(self, seed: int, careless: Mapping[str, Handler]) -> None:
+        self.world = World(seed)
+        self.witness = Witness(self.world)
+        self.platform = Platform(self.world, self.witness, {**HANDLERS, **careless})
+        self.people = People(self.world, self.platform, ORDERS)
+
+    def live(self, faults: Sequence[str] | None, *, traced: bool) -> Seen:
+        world, loop = self.world, self.world.loop
+        _listen(world, at=logging.WARNING if traced else logging.CRITICAL)
+        collecting = gc.isenabled()
+        gc.disable()
+        loop.set_exception_handler(
+            lambda _, what: world.note("unheard", what.get("message"), what.get("exception"))
+        )
         try:
-            loop.run_until_complete(main)
-        except StuckError:
-            witness.fault("nothing is due any more, and not all is quiet", "I3")
-        findings = list(Audit(platform, people).findings())
-    finally:
-        _end(world, platform)
-        loop.close()
-        if collecting:
-            gc.enable()
-    statuses = Counter(
-        row["status"] for row in platform.databases["order_history"].tables["orders"].rows.values()
-    )
-    return Seen(
-        seed,
-        world.trace.digest(),
-        findings,
-        world.faults,
-        len(people.orders),
-        statuses["completed"],
-        statuses["cancelled"],
-        witness.transactions,
-        world.time,
-        world.trace.told() if traced or findings else [],
-    )
+            main = loop.create_task(
+                _live(world, self.platform, self.people, faults), context=world.outside.copy()
+            )
+            try:
+                loop.run_until_complete(main)
+            except StuckError:
+                self.witness.fault("nothing is due any more, and not all is quiet", "I3")
+            findings = list(Audit(self.platform, self.people).findings())
+        finally:
+            _end(world, self.platform)
+            loop.close()
+            if collecting:
+                gc.enable()
+        return self._seen(findings, told=traced or bool(findings))
+
+    def _seen(self, findings: list[Finding], *, told: bool) -> Seen:
+        histories = self.platform.databases["order_history"].tables["orders"].rows.values()
+        statuses = Counter(row["status"] for row in histories)
+        return Seen(
+            self.world.seed,
+            self.world.trace.digest(),
+            findings,
+            self.world.faults,
+            len(self.people.orders),
+            statuses["completed"],
+            statuses["cancelled"],
+            self.witness.transactions,
+            self.world.time,
+            self.world.trace.told() if told else [],
+        )
 
 
 def share(seeds: range) -> tuple[list[Seen], float]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -78,11 +79,33 @@ async def zombie(trouble: Trouble) -> None:
     """A process hangs while another takes over, and goes on later with what it had in hand."""
     service = trouble.service()
     if (running := trouble.process(service)) is not None:
-        trouble.platform.pause(running)
+        await _stopped_at_work(trouble, running)
         await trouble.wait(0.0, 1.0)
         trouble.platform.start(service)
         await trouble.wait(1.0, 7.0)
         running.process.resume()
+
+
+async def _stopped_at_work(trouble: Trouble, running: Running) -> None:
+    """Stop a process between two statements of a batch; where it has nothing to do, as it is."""
+    stopped = asyncio.Event()
+    process, left = running.process, trouble.world.chance.choice((1, 1, 2, 3))
+
+    def stop() -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            process.ambush = None
+            trouble.platform.pause(running)
+            stopped.set()
+
+    process.ambush = stop
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await stopped.wait()
+    if not stopped.is_set() and process.alive:
+        left = 0
+        stop()
 
 
 async def second_process(trouble: Trouble) -> None:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg import errors
@@ -18,10 +18,10 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 Handler: TypeAlias = Callable[["Tx", Sequence[Any]], Rows]
 LockName: TypeAlias = tuple[Any, ...]
 
-BEGUN: Final = "BEGIN"
 BEGIN: Final = "BEGIN"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
+CLOSE: Final = "CLOSE"
 LOCK_SECONDS: Final = 2.0
 
 
@@ -230,6 +230,21 @@ class Request:
     done: list[Rows] = field(default_factory=list)
 
 
+class Played(NamedTuple):
+    """A statement as it was done: when, by which session, and what came of it.
+
+    `rows` are its rows or the error that it met; `waited` says that it had to wait for a lock, `statement`
+    may be COMMIT, ROLLBACK or CLOSE too.
+    """
+
+    at: datetime
+    session: "Session"
+    statement: str
+    parameters: Sequence[Any]
+    rows: Rows | psycopg.Error
+    waited: bool = False
+
+
 class Session:
     """A connection as the server has it: does one request after the other, waits for locks, may die."""
 
@@ -240,6 +255,8 @@ class Session:
         self.begun = False
         """Whether a transaction was begun; without one, each statement is its own."""
         self.dead = False
+        self.lost = False
+        """Whether the answer to its last commit is lost, and with it the connection."""
         self.tx: Tx | None = None
         self.advisory: set[LockName] = set()
         self.notes: list[Any] = []
@@ -276,6 +293,7 @@ class Session:
         if self.tx is not None:
             tx, self.tx = self.tx, None
             tx.end()
+        self._play(CLOSE)
         self.database.shared.pop(self, None)
         self.database.release(self.advisory, self)
         self.advisory.clear()
@@ -288,7 +306,7 @@ class Session:
         while self._requests and not self.dead:
             request = self._requests[0]
             try:
-                while len(request.done) < len(request.statements):
+                while len(request.done) < len(request.statements) and not self.lost:
                     statement, parameters = request.statements[len(request.done)]
                     request.done.append(self._execute(statement, parameters))
             except Waiting as waiting:
@@ -302,13 +320,16 @@ class Session:
 
     def _answer(self, request: Request, result: list[Rows] | BaseException) -> None:
         """Answer a request, unless the session's end has done so."""
-        if not self.dead:
+        if self.lost:
+            self.die(psycopg.OperationalError("the answer to the commit was lost"))
+        elif not self.dead:
             self._requests.popleft()
             request.answer(result)
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> Rows:
         if statement == BEGIN:
             self.begun = True
+            self._play(BEGIN)
             return []
         if statement == COMMIT:
             return self._commit()
@@ -318,38 +339,56 @@ class Session:
         tx = self.tx
         if tx is None:
             tx = self.tx = Tx(self)
-        if self._waits_for is None:
+        waited, self._waits_for = self._waits_for is not None, None
+        if not waited:
             tx.snapshot = self.database.version
-        self._waits_for = None
-        if (mishap := self.database.mishap(self, statement)) is not None:
-            raise mishap
-        rows = self.database.handlers[statement](tx, parameters)
-        if not self.begun:
-            self._commit()
+            if (mishap := self.database.mishap(self)) is not None:
+                raise mishap
+        try:
+            rows = self.database.handlers[statement](tx, parameters)
+        except psycopg.Error as error:
+            self._play(statement, parameters, error, waited=waited)
+            raise
+        if self.begun or self._ends_well(tx):
+            self._play(statement, parameters, rows, waited=waited)
         return rows
 
     def _commit(self) -> Rows:
-        tx, self.tx = self.tx, None
-        if tx is None:
-            self.begun = False
-            return []
-        survives = self.database.commits()
+        if self.tx is None or self._ends_well(self.tx):
+            self._play(COMMIT)
         self.begun = False
-        if survives is not None and not survives:
-            tx.end()
-        else:
-            self.database.apply(tx)
-            tx.end()
-        if survives is not None:
-            self.die(psycopg.OperationalError("the answer to the commit was lost"))
         return []
 
+    def _ends_well(self, tx: Tx) -> bool:
+        """Commit; whether that has happened, although its answer may be lost."""
+        survives = self.database.commits()
+        self.tx = None
+        if survives is not False:
+            self.database.apply(tx)
+        tx.end()
+        if survives is not None:
+            self.lost = True
+        return survives is not False
+
     def _abort(self) -> None:
-        self.begun = False
         self.notes.clear()
+        if self.begun:
+            self.begun = False
+            self._play(ROLLBACK)
         if self.tx is not None:
             tx, self.tx = self.tx, None
             tx.end()
+
+    def _play(
+        self,
+        statement: str,
+        parameters: Sequence[Any] = (),
+        rows: Rows | psycopg.Error = (),  # type: ignore[assignment]
+        *,
+        waited: bool = False,
+    ) -> None:
+        if (tape := self.database.tape) is not None:
+            tape.append(Played(self.database.world.now(), self, statement, parameters, rows, waited))
 
     def _wait(self, lock: LockName) -> None:
         self._waits_for = lock
@@ -416,6 +455,8 @@ class Database:
         """With which chance the answer to a commit is lost at present."""
         self.refuse: list[psycopg.Error] = []
         """Errors that the next statements of transactions get."""
+        self.tape: list[Played] | None = None
+        """What sessions do, in the order in which it is done, where somebody wants to do it again."""
         self.watch: Callable[[Session, dict[str, dict[Key, Row | None]]], None] = lambda *_: None
 
     def open(self, process: Process | None, name: str) -> Session:
@@ -451,7 +492,7 @@ class Database:
         self.world.faults["commit unknown"] += 1
         return self.world.chance.random() < 0.5
 
-    def mishap(self, session: Session, _statement: str) -> psycopg.Error | None:
+    def mishap(self, session: Session) -> psycopg.Error | None:
         """What befalls a statement."""
         if self.refuse and session.begun:
             error = self.refuse.pop()
