@@ -6,11 +6,11 @@ from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline
-from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrBinaryDumper
 
 from libs.crash_points import reach
+from libs.outbox.arrays import ColumnDumper
 from libs.outbox.pipeline import Connection
 from libs.outbox.transaction import Row, Transaction
 
@@ -50,11 +50,11 @@ async def connect(dsn: str, *, name: str, **session: str) -> AsyncConnection[Row
 def prepare(connection: AsyncConnection[Row]) -> None:
     """Make parameters travel in binary, and every int as bigint, so that a statement is prepared once.
 
-    Arrays are what batches are made of; in text form psycopg quotes each element by itself.
+    Arrays are what batches are made of, so they have a dumper of their own.
     """
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     connection.adapters.register_dumper(str, StrBinaryDumper)
-    connection.adapters.register_dumper(list, ListBinaryDumper)
+    connection.adapters.register_dumper(list, ColumnDumper)
 
 
 @asynccontextmanager

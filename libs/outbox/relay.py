@@ -38,7 +38,11 @@ NEXT_AVAILABLE: Final = """
     ORDER BY id LIMIT %s
 """
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY(%s::bigint[])"
+DELETE_WITHIN_SECONDS: Final = 0.1
+"""How long acknowledged rows may wait for others to be deleted with them: a crash sends them once more."""
 SAFETY_POLL_SECONDS: Final = 0.2
+ALONE_CHECK_SECONDS: Final = 0.5
+"""How long a process that wants to write too may wait until it is let in; below `lock_timeout`."""
 SHARED_POLL_SECONDS: Final = 0.02
 """How often the table is looked at when other processes write to it, whose commits wake nobody here."""
 LOOK_SECONDS: Final = 1.0
@@ -114,6 +118,7 @@ class Relay:
         self._alone = False
         self._acknowledged: list[int] = []
         self._deletion: asyncio.Task[None] | None = None
+        self._delete_now = asyncio.Event()
         self._away: dict[TopicPartition, _BackOff] = {}
         self._refused: dict[tuple[str, str], float] = {}
         self._partitions: dict[str, int] = {}
@@ -206,18 +211,17 @@ class Relay:
         """Wait for the next commit, or for the safety poll."""
         if self._must_look and not looked_in_vain and not stuck:
             return
-        if looked_in_vain and not (self._away or self._refused):
-            await self._delete_all(connection)
-            if not self._wake.is_set():
-                self._idle.set()
+        empty = looked_in_vain and not (self._away or self._refused)
+        if empty and not (self._deleting() or self._wake.is_set()):
+            self._idle.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(SAFETY_POLL_SECONDS if self._alone else SHARED_POLL_SECONDS):
                 await self._wake.wait()
 
     async def _check_others(self, connection: AsyncConnection[Row]) -> None:
-        """Every safety poll's time, see whether somebody else has come or all others have gone."""
+        """Now and then, see whether somebody else has come or all others have gone."""
         now = asyncio.get_running_loop().time()
-        if now - self._checked_at < (SAFETY_POLL_SECONDS if self._alone else MAX_BACK_OFF_SECONDS):
+        if now - self._checked_at < (ALONE_CHECK_SECONDS if self._alone else MAX_BACK_OFF_SECONDS):
             return
         self._checked_at = now
         if self._alone:
@@ -270,15 +274,25 @@ class Relay:
         ]
 
     def _delete_soon(self, connection: AsyncConnection[Row], group: asyncio.TaskGroup) -> None:
-        """Delete what was acknowledged while the next rows are on their way."""
-        if self._deletion is None or self._deletion.done():
-            self._deletion = group.create_task(self._delete(connection))
+        """Delete what was acknowledged, together with what will be within the next moment."""
+        if not self._deleting():
+            self._delete_now.clear()
+            self._deletion = group.create_task(self._delete_later(connection))
+
+    def _deleting(self) -> bool:
+        return self._deletion is not None and not self._deletion.done()
 
     async def _delete_all(self, connection: AsyncConnection[Row]) -> None:
+        self._delete_now.set()
         if self._deletion is not None:
             await self._deletion
-        if self._acknowledged:
-            await self._delete(connection)
+        await self._delete(connection)
+
+    async def _delete_later(self, connection: AsyncConnection[Row]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DELETE_WITHIN_SECONDS):
+                await self._delete_now.wait()
+        await self._delete(connection)
 
     async def _delete(self, connection: AsyncConnection[Row]) -> None:
         while self._acknowledged:

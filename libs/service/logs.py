@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
+import orjson
 import structlog
 from structlog.typing import Processor
 
@@ -49,7 +50,7 @@ def configure(settings: Settings, service: str, stream: TextIO = sys.stdout) -> 
     render: list[Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if pretty
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     )
 
     def name_service(
@@ -74,6 +75,10 @@ def configure(settings: Settings, service: str, stream: TextIO = sys.stdout) -> 
     )
     handler.addFilter(Sparse())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _json(event: structlog.typing.EventDict, **_: object) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _name_logger(
