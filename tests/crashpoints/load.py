@@ -13,7 +13,7 @@ import httpx
 
 from tests.faults.auditor import Eyes, Given
 from tests.support.crowd import RefusedError
-from tests.support.shop import Customer, Operator, Shop
+from tests.support.shop import PASSWORD, Customer, Operator, Shop
 from tests.support.waiting import eventually
 
 INSIST_SECONDS: Final = 120.0
@@ -58,7 +58,7 @@ class Load:
             acknowledged=frozenset(self.accepted),
             keys={key: frozenset(ids) for key, ids in self.answers.items()},
             poison=frozenset(self.poison),
-            eyes=[Eyes(token, frozenset(orders)) for token, orders in self.owners.items()],
+            eyes=[Eyes(email, PASSWORD, frozenset(orders)) for email, orders in self.owners.items()],
             gateway_url=str(self.buyers[0][0].http.base_url),
         )
 
@@ -109,7 +109,7 @@ class Load:
                 raise RefusedError(f"{response.status_code}: {response.text}")
             order = UUID(response.json()["order_id"])
             self.answers[key].add(order)
-            self.owners[customer.token].add(order)
+            self.owners[customer.email].add(order)
             return order
 
         return await eventually(ask, within=INSIST_SECONDS, every=0.1, what="an order accepted")

@@ -35,7 +35,7 @@ class Given:
     with (several when it was answered differently), `poison` the places of records that must be dead letters,
     `canaries` secrets that must show up nowhere, `log_folder` where the services' logs lie, `memory` what each
     process used over time, `taken_from_cards` what the card provider says that it holds, in minor units, `eyes`
-    customers who are signed in at the gateway of `gateway_url`, and which orders are theirs.
+    customers of the gateway at `gateway_url`, and which orders are theirs.
     """
 
     acknowledged: frozenset[UUID] = frozenset()

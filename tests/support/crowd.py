@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from tests.faults.auditor import Eyes, Given
-from tests.support.shop import Customer, Operator, Shop
+from tests.support.shop import PASSWORD, Customer, Operator, Shop
 from tests.support.waiting import eventually
 
 INSIST_SECONDS: Final = 90.0
@@ -22,7 +22,7 @@ class RefusedError(Exception):
 
 @dataclass(slots=True)
 class Crowd:
-    """Customers, some of whom cannot pay, and the products that they want; `owners` is by their tokens."""
+    """Customers, some of whom cannot pay, and the products that they want; `owners` is by their emails."""
 
     solvent: list[tuple[Customer, UUID]]
     broke: list[tuple[Customer, UUID]]
@@ -63,7 +63,7 @@ class Crowd:
         """What the auditor should know of this load."""
         keys: Mapping[str, frozenset[UUID]] = {key: frozenset(ids) for key, ids in self.answers.items()}
         http = self.solvent[0][0].http
-        eyes = [Eyes(token, frozenset(orders)) for token, orders in self.owners.items()]
+        eyes = [Eyes(email, PASSWORD, frozenset(orders)) for email, orders in self.owners.items()]
         return Given(
             acknowledged=frozenset(self.accepted), keys=keys, eyes=eyes, gateway_url=str(http.base_url)
         )
@@ -85,7 +85,7 @@ class Crowd:
                 raise RefusedError(f"{response.status_code}: {response.text}")
             order_id = UUID(response.json()["order_id"])
             self.answers[key].add(order_id)
-            self.owners[customer.token].add(order_id)
+            self.owners[customer.email].add(order_id)
             return True
 
         await eventually(ask, within=INSIST_SECONDS, every=0.1, what=f"order {number} accepted")
