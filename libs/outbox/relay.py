@@ -205,9 +205,9 @@ class Relay:
                 reach("relay.sent")
                 self._delete_soon(connection, group)
             if len(self._handover) == 0:
-                await self._wait(connection, looked_in_vain=not rows, stuck=bool(rows) and not sent)
+                await self._wait(looked_in_vain=not rows, stuck=bool(rows) and not sent)
 
-    async def _wait(self, connection: AsyncConnection[Row], *, looked_in_vain: bool, stuck: bool) -> None:
+    async def _wait(self, *, looked_in_vain: bool, stuck: bool) -> None:
         """Wait for the next commit, or for the safety poll."""
         if self._must_look and not looked_in_vain and not stuck:
             return
