@@ -12,7 +12,7 @@ RUN := .venv/.run
 DEV := .venv/.dev
 
 .PHONY: help demo up down status clean migrate run test test-unit test-integration check lint format lock \
-	bench model simulation ablations faults faults-nightly compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
+	bench model simulation ablations faults faults-nightly crash-points fuzz compose-env compose-stack test-containers topics dead-letters redrive accept-offset rebuild audit .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ faults-nightly: $(DEV) ## pairs of faults, and a soak with the slope of memory a
 
 crash-points: $(DEV) ## end a service at every named place, under load, and audit (P=relay.sent,cards.fed  PART=1 … 5)
 	@$(PYTHON) -m tests.crashpoints
+
+fuzz: $(DEV) ## put bad records into every topic between orders, and audit (COUNT=5000, SEED=1)
+	@$(PYTHON) -m tests.fuzz
 
 topics: $(RUN) ## the messages of an order in all topics, in order of time (o=<order id>, json=1 for headers and values)
 	@$(PYTHON) -m devstack.topics $(o) $(if $(json),--json)
