@@ -28,6 +28,7 @@ from tests.support.waiting import eventually
 RECOVERY_SECONDS: Final = 30.0
 AT_REST_SECONDS: Final = 0.5
 """An order at rest takes no longer where the machine is free; where it takes longer, so may a recovery."""
+MOST_BUSY: Final = 4.0
 PATIENCE_SECONDS: Final = 60.0
 """How long a round that recovers too late is still waited for, so that the next one begins at quiet."""
 ORDERS_WITHIN: Final = 120.0
@@ -191,7 +192,7 @@ class Arena:
         if skipped is not None:
             return _skipped(kind, seed, started, skipped)
         assert trial.healed_at is not None
-        allowed = RECOVERY_SECONDS * max(1.0, at_rest / AT_REST_SECONDS)
+        allowed = RECOVERY_SECONDS * min(max(1.0, at_rest / AT_REST_SECONDS), MOST_BUSY)
         recovery, quiet_seconds, late = await self._recovered(load, trial.healed_at, allowed)
         shortcomings += late
         violations = await self._audited(before, kind, load, trial)
