@@ -92,7 +92,7 @@ simulation: $(RUN) ## run the whole platform on a simulated clock, store and bro
 	@$(PYTHON) -m tests.simulation
 
 ablations: $(RUN) ## leave out each safeguard alone, and find what it prevents (A=arming,tombstone)
-	@$(PYTHON) -m tests.model ablations
+	@$(PYTHON) -m tests.ablations
 
 faults: $(DEV) ## break real servers and services under load, and audit (SEED, KIND=kill_all,…, PART=1…5, MINUTES)
 	@$(PYTHON) -m tests.faults.harness

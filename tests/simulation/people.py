@@ -93,7 +93,9 @@ class People:
         at = chance.uniform(0.0, 3.0) if chance.random() < 0.9 else chance.uniform(3.0, 9.0)
         again = tuple(chance.uniform(0.0, 3.0) for _ in range(chance.choice((0, 0, 0, 1, 1, 2))))
         other = self._asked(user) if chance.random() < 0.05 else None
-        cancel_at = chance.choice((None, None, None, None, chance.uniform(0.0, 0.3), chance.uniform(0.0, 6.0)))
+        cancel_at = chance.choice(
+            (None, None, None, None, chance.uniform(0.0, 0.3), chance.uniform(0.0, 6.0))
+        )
         return Order(number, at, self._asked(user), again, other, cancel_at)
 
     def _asked(self, user: UserId) -> Asked:

@@ -23,6 +23,8 @@ COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
 CLOSE: Final = "CLOSE"
 LOCK_SECONDS: Final = 2.0
+YIELDS: Final = 0.06
+"""How often a server turns to another session between two statements."""
 
 
 class Table:
@@ -261,6 +263,7 @@ class Session:
         self.advisory: set[LockName] = set()
         self.notes: list[Any] = []
         self._requests: deque[Request] = deque()
+        self._rested = False
         self._waits_for: LockName | None = None
         self._timer: Any = None
 
@@ -307,6 +310,8 @@ class Session:
             request = self._requests[0]
             try:
                 while len(request.done) < len(request.statements) and not self.lost:
+                    if self._lets_others_go_first():
+                        return
                     statement, parameters = request.statements[len(request.done)]
                     request.done.append(self._execute(statement, parameters))
             except Waiting as waiting:
@@ -317,6 +322,16 @@ class Session:
                 self._answer(request, error)
             else:
                 self._answer(request, request.done)
+
+    def _lets_others_go_first(self) -> bool:
+        """Between two statements that came together other sessions may do something, now and then."""
+        world = self.database.world
+        if self._waits_for is not None or self._rested or world.chance.random() > YIELDS:
+            self._rested = False
+            return False
+        self._rested = True
+        world.later(world.delay(), self._serve)
+        return True
 
     def _answer(self, request: Request, result: list[Rows] | BaseException) -> None:
         """Answer a request, unless the session's end has done so."""

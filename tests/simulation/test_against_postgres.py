@@ -89,7 +89,7 @@ class Replay:
         if played.waited or played.statement in UNCERTAIN:
             return
         self.compared += 1
-        ordered = "ORDER BY" in played.statement and "INSERT" not in played.statement
+        ordered = "ORDER BY" in played.statement and played.statement.lstrip().startswith("SELECT")
         assert _plain(found, ordered=ordered) == _plain(meant, ordered=ordered), played.statement
 
     async def _execute(self, connection: AsyncConnection[Values], played: Played) -> list[Values]:
@@ -111,7 +111,7 @@ class Replay:
 
 def _plain(rows: list[Values], *, ordered: bool) -> list[list[object]]:
     plain = [[_value(value) for value in row] for row in rows]
-    return plain if ordered else sorted(plain, key=repr)
+    return plain if ordered else sorted(plain, key=lambda row: json.dumps(row, sort_keys=True, default=repr))
 
 
 def _value(value: object) -> object:
@@ -119,8 +119,8 @@ def _value(value: object) -> object:
     match value:
         case str() if value[:1] in {"{", "["}:
             return json.loads(value)
-        case memoryview():
-            return bytes(value)
+        case b"":
+            return None  # what a function returns that returns nothing
         case float():
             return round(value, 3)
         case datetime():
