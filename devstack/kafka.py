@@ -165,6 +165,7 @@ class EmbeddedKafka:
 
 _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={_LOGGING}")
 _SMALL_MACHINE = (
+    "-XX:TieredStopAtLevel=1",  # on two cores the optimising compiler costs more than it gains, for many minutes
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:MaxDirectMemorySize=128m",
