@@ -79,6 +79,7 @@ def _markdown(rounds: Sequence[Round], seed: int) -> str:
         lines += [f"- {event.at - done.started:6.1f} s: {event.what}" for event in done.log]
         if lost := {name: count for name, count in done.lost.items() if count}:
             lines += ["", f"Lost on the way: {', '.join(f'{name} {n}' for name, n in lost.items())}."]
+        lines += ["", f"The machine stood still for {done.stalled_seconds:.1f} s of the round."]
         lines += ["", f"Answers to POSTs (0: none came): {done.answers}."]
         lines += [f"- **{what}**" for what in (*done.violations, *done.shortcomings)]
         lines += _weights(done)

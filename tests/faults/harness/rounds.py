@@ -20,6 +20,7 @@ from tests.faults.harness.chance import chance
 from tests.faults.harness.evidence import evidence
 from tests.faults.harness.load import USUAL, Crowd, Load, Mix
 from tests.faults.harness.stage import Stage
+from tests.faults.harness.stalls import Stalls
 from tests.faults.platform import databases_at, platform
 from tests.faults.quiet import NotQuietError, quiet
 from tests.support.cards import Cards
@@ -137,6 +138,8 @@ class Round:
     at_rest_seconds: float | None
     recovery_seconds: float | None
     recovery_allowed: float | None
+    stalled_seconds: float
+    """For how long of the round the machine gave the harness nothing; no part of the recovery."""
     quiet_seconds: float | None
     fault_from: float | None
     fault_to: float | None
@@ -177,9 +180,17 @@ class Arena:
         self._stage = stage
         self._crowd = crowd
         self._logs = logs
+        self._stalls = Stalls()
 
     async def run(self, kind: Kind, seed: int) -> Round:
         """One round; the stage is left healed."""
+        async with _beside(self._stalls.watch()) as watching:
+            try:
+                return await self._round(kind, seed)
+            finally:
+                watching.cancel()
+
+    async def _round(self, kind: Kind, seed: int) -> Round:
         random = chance(seed, kind.name)
         started = time.time()
         before = await opened(self._stage.admin_dsn)
@@ -215,6 +226,7 @@ class Arena:
             at_rest_seconds=at_rest,
             recovery_seconds=recovery,
             recovery_allowed=allowed,
+            stalled_seconds=self._stalls.between(started, time.time()),
             quiet_seconds=quiet_seconds,
             fault_from=trial.log[0].at if trial.log else None,
             fault_to=trial.healed_at,
@@ -260,13 +272,12 @@ class Arena:
         """How long after the healing every order had ended, and all was quiet."""
         late: list[str] = []
         took: dict[str, float | None] = {"ended": None, "quiet": None}
-        patient_until = healed_at + allowed + PATIENCE_SECONDS
         try:
             late += await self._all_ended(load, healed_at, allowed)
-            took["ended"] = time.time() - healed_at
-            left = max(1.0, patient_until - time.time())
+            took["ended"] = ended = self._since(healed_at)
+            left = max(1.0, allowed + PATIENCE_SECONDS - ended)
             await quiet(self._stage.admin_dsn, self._stage.bootstrap, within=left)
-            took["quiet"] = time.time() - healed_at
+            took["quiet"] = self._since(healed_at)
         except (NotQuietError, TimeoutError) as error:
             late.append(f"did not come to rest: {error}")
         if took["ended"] is not None and took["ended"] > allowed:
@@ -275,14 +286,20 @@ class Arena:
             )
         return took["ended"], took["quiet"], late
 
+    def _since(self, healed_at: float) -> float:
+        """Seconds in which the machine could have done something."""
+        now = time.time()
+        return now - healed_at - self._stalls.between(healed_at, now)
+
     async def _all_ended(self, load: Load, healed_at: float, allowed: float) -> list[str]:
         """Return once every accepted order has ended: which sagas were still under way when all should have."""
         ids, late, looked = list(load.accepted), list[str](), False
         async with platform(databases_at(self._stage.admin_dsn)) as seen:
             while (ended := await seen.scalar("order_history", ENDED, [ids])) < len(ids):
-                if time.time() > healed_at + allowed + PATIENCE_SECONDS:
+                waited = self._since(healed_at)
+                if waited > allowed + PATIENCE_SECONDS:
                     raise TimeoutError(f"{len(ids) - ended} of {len(ids)} orders have not ended")
-                if not looked and time.time() > healed_at + allowed:
+                if not looked and waited > allowed:
                     looked = True
                     late = [
                         f"order {order} stood {status} at {step}, attempt {attempt}, {allowed:.0f} s on"
@@ -362,7 +379,7 @@ def broken(kind: Kind, seed: int, why: str) -> Round:
     """A round of which nothing is known, because it could not be ended."""
     now = time.time()
     return Round(
-        kind.name, seed, kind.what, now, now, 0, 0, 0, 0, None, None, None, None, None, None,
+        kind.name, seed, kind.what, now, now, 0, 0, 0, 0, None, None, None, 0.0, None, None, None,
         (), (), (why,), (), (), {}, {},
     )  # fmt: skip
 

@@ -117,12 +117,16 @@ async def retention_ran_past(trial: Trial) -> None:
         process = trial.stage.launch(service)
         alarmed = await _alarmed(trial, service)
         trial.note(f"{service} says: {alarmed}")
-        for name, partition, stored in await sql.rows(trial.stage.admin_dsn, service, STORED, [topic]):
-            if stored < starts[name, partition]:
-                told = await trial.stage.command(
-                    service, "accept-offset", service, name, str(partition), str(starts[name, partition])
-                )
-                trial.note(told)
+        stored = await sql.rows(trial.stage.admin_dsn, service, STORED, [topic])
+        settled = [
+            trial.stage.command(
+                service, "accept-offset", service, name, str(number), str(starts[name, number])
+            )
+            for name, number, next_offset in stored
+            if next_offset < starts[name, number]
+        ]
+        for told in await asyncio.gather(*settled):
+            trial.note(told)
         await trial.stage.ready(service)
         assert process.alive, f"{service} ended"
 
