@@ -73,7 +73,11 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
             tx = Transaction(connection)
             yield tx
             reach("commit.before")
-            await _commit(connection, pipeline)
+            try:
+                await _commit(connection, pipeline)
+            except BaseException:
+                tx.doubted()
+                raise
             reach("commit.done")
             await tx.committed()
     except BaseException:

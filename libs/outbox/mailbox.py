@@ -174,7 +174,7 @@ async def held_keys(tx: Transaction, keys: Iterable[str]) -> Result:
 
 
 Outlet: TypeAlias = Callable[[Sequence[tuple[int, OutboxRow]]], None]
-"""Who is told, after the commit, which messages lie in the outbox under which ids."""
+"""Who is told, after the commit, which messages lie in the outbox under which ids; none when nobody knows whether any do."""
 
 
 async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> None:
@@ -200,6 +200,7 @@ async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> Non
             reach("handover.done")
 
         tx.after_commit(hand_over)
+        tx.in_doubt(lambda: outlet(()))
 
 
 async def offsets(

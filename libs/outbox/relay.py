@@ -47,6 +47,8 @@ SHARED_POLL_SECONDS: Final = 0.02
 """How often the table is looked at when other processes write to it, whose commits wake nobody here."""
 LOOK_SECONDS: Final = 1.0
 """How often it is looked at all the same: a commit whose answer was lost was handed over by nobody."""
+DOUBT_SECONDS: Final = 5.0
+"""How long a commit whose answer was lost may still be about to happen: until the server has noticed, too."""
 FIRST_BACK_OFF_SECONDS: Final = 0.2
 MAX_BACK_OFF_SECONDS: Final = 5.0
 OWNER_POLL_SECONDS: Final = 1.0
@@ -116,6 +118,7 @@ class Relay:
         self._looked_at = float("-inf")
         self._checked_at = float("-inf")
         self._alone = False
+        self._doubt_until = float("-inf")
         self._acknowledged: list[int] = []
         self._deletion: asyncio.Task[None] | None = None
         self._delete_now = asyncio.Event()
@@ -129,7 +132,16 @@ class Relay:
         self.counters = RelayCounters()
 
     def offer(self, rows: Sequence[Committed]) -> None:
-        """Rows that were just committed, in order."""
+        """Rows that were just committed, in order; none where a commit's answer was lost.
+
+        Such a commit may still be about to happen. So that no later message of its order overtakes its
+        own, the table alone says for a while what comes next.
+        """
+        if not rows:
+            self._doubt_until = asyncio.get_running_loop().time() + DOUBT_SECONDS
+            self._handover.close()
+            self.wake()
+            return
         self._idle.clear()
         if not self._handover.offer(rows):
             self._must_look = True
@@ -258,7 +270,9 @@ class Relay:
         statement, parameters = self._next()
         self._must_look = False
         self._looked_at = asyncio.get_running_loop().time()
-        undisturbed = self._alone and not self._away and not self._refused
+        undisturbed = (
+            self._alone and not self._away and not self._refused and self._looked_at >= self._doubt_until
+        )
         self._handover.begin_look(alone=undisturbed)
         cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
         rows = await cursor.fetchall()
@@ -267,7 +281,7 @@ class Relay:
         self.counters.looks += 1
         complete = undisturbed and len(rows) < self._batch_size
         self._handover.end_look((row[0] for row in rows), complete=complete)
-        self._must_look = len(rows) == self._batch_size
+        self._must_look = self._must_look or len(rows) == self._batch_size
         return [
             Pending(row_id, topic, key, key_hash, kafka_headers(headers), payload)
             for row_id, topic, key, key_hash, headers, payload in rows

@@ -48,13 +48,14 @@ class Transaction:
     and their results binary; integers travel as bigint.
     """
 
-    __slots__ = ("_clock", "_committed", "_connection", "_now")
+    __slots__ = ("_clock", "_committed", "_connection", "_doubted", "_now")
 
     def __init__(self, connection: AsyncConnection[Row]) -> None:
         self._connection = connection
         self._clock: Result | None = None
         self._now: datetime | None = None
         self._committed: list[Callable[[], Awaitable[None]]] = []
+        self._doubted: list[Callable[[], None]] = []
 
     @property
     def now(self) -> datetime:
@@ -81,6 +82,15 @@ class Transaction:
     def after_commit(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do this once the transaction is known to be committed; it may read results of its statements."""
         self._committed.append(work)
+
+    def in_doubt(self, work: Callable[[], None]) -> None:
+        """Do this when the commit has failed: it may have happened all the same."""
+        self._doubted.append(work)
+
+    def doubted(self) -> None:
+        """Do what is to be done about a commit that nobody knows of."""
+        for work in self._doubted:
+            work()
 
     async def committed(self) -> None:
         """Do what waits for the commit."""

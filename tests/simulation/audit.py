@@ -242,7 +242,7 @@ class Audit:
                 if (lie := list(places.values())) != sorted(lie):
                     yield "I17", f"{service}'s messages of {key} lie in {topic} at {lie}"
         for (service, place, order_id), decided in witness.order.items():
-            offsets = [witness.first[one.id][1] for one in decided]
+            offsets = [one.offset for one in decided]
             if offsets != sorted(offsets):
                 yield (
                     "I17",
