@@ -215,11 +215,13 @@ class Reader:
         self._group.join(self)
 
     async def stop(self) -> None:
-        """Leave the group."""
+        """Leave the group; where nobody hears of that, the session runs out."""
         self._stopped = True
         self._broker.reads(self, self._assigned, now=False)
         if self._alive():
             self._group.leave(self)
+        else:
+            self._world.later(SESSION_SECONDS, self._group.leave, self)
 
     def silent_seconds(self) -> float:
         """For how long no broker has answered."""

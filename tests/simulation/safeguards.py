@@ -12,6 +12,7 @@ from gateway.store import intents
 from inventory.store import LOCK_STOCK
 from libs.messaging.producer import RecordProducer
 from libs.outbox import mailbox, relay, writers
+from libs.outbox.transaction import Transaction
 from libs.service.consumption import Consumption
 from tests.model.substitution import Substitute
 from tests.simulation import careless
@@ -66,6 +67,12 @@ RUNTIME: Final = (
         "the relay deletes everything up to what was acknowledged last",
         ("slow_network", "scale_out:order_saga"),
         _statement(relay.DELETE, careless.delete_up_to),
+    ),
+    Safeguard(
+        "doubtful_commit",
+        "a commit whose answer was lost is taken for one that never was",
+        ("commit_unknown:gateway", "commit_unknown:gateway", "slow_network"),
+        substitutes=(Substitute(Transaction, "in_doubt", careless.no_doubt),),
     ),
     Safeguard(
         "relay_order",
