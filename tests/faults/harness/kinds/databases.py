@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -20,6 +21,7 @@ SHELVES: Final = "SELECT product_id FROM stock ORDER BY sold DESC, product_id LI
 LOCK_SHELF: Final = "SELECT FROM stock WHERE product_id = %s FOR UPDATE"
 LOCK_WALLETS: Final = "SELECT FROM wallets FOR UPDATE"
 TOUCH_WALLETS: Final = "UPDATE wallets SET balance_minor = balance_minor"
+SEGMENTS: Final = 8
 
 
 async def connections_exhausted(trial: Trial) -> None:
@@ -113,14 +115,37 @@ async def _full_disk(trial: Trial, server: str) -> None:
     disk = trial.stage.disks[server]
     if not disk.mounted:
         raise Skipped("mounting a file system of a fixed size needs root, and was not permitted")
+    log = trial.stage.layout.log(server)
+    refused_before = _refusals(log)
     filled = await asyncio.to_thread(disk.fill)
     trial.note(f"the disk under {server} is full: {filled // 1_048_576} MiB of nothing")
-    for _ in range(3):
-        await trial.last(1.5, 2.5)
-        filled = await asyncio.to_thread(disk.fill)  # what was given back is taken too
-    trial.note(f"{server} {'still runs' if trial.stage.runs(server) else 'has ended'}")
+    for _ in range(4):
+        if server == "postgres":
+            await _use_up_segments(trial)
+        await trial.last(1, 2)
+        await asyncio.to_thread(disk.fill)  # what was given back is taken too
+    refused = _refusals(log) - refused_before
+    runs = "still runs" if trial.stage.runs(server) else "has ended"
+    trial.note(f"{server} met {refused} times that no space was left, and {runs}")
+    if not refused:
+        trial.fail(f"{server} never missed the space")
     disk.empty()
     trial.note("there is room again")
+
+
+async def _use_up_segments(trial: Trial) -> None:
+    """Begin new segments of the write-ahead log, until those made beforehand are used up."""
+    try:
+        for _ in range(SEGMENTS):
+            await sql.rows(trial.stage.admin_dsn, "payment", "SELECT pg_switch_wal()")
+            await sql.rows(trial.stage.admin_dsn, "payment", TOUCH_WALLETS)
+    except psycopg.Error as error:
+        trial.note(f"PostgreSQL: {str(error).strip().splitlines()[0]}")
+
+
+def _refusals(log: Path) -> int:
+    """How often a server has written that its disk is full."""
+    return log.read_text(errors="replace").count("No space left on device")
 
 
 KINDS: Final = (
