@@ -6,6 +6,7 @@ KIND names some of them too. FAULTS_STACK_DIR and FAULTS_PORT_OFFSET move the st
 """
 
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -33,6 +34,7 @@ NIGHTLY_MEGABYTES: Final = 6_144
 
 async def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
     """Run what was asked for."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the harness's own clients meet the faults too
     known = {kind.name: kind for kind in (*pairs(), SOAK)} if "nightly" in arguments else KINDS
     kinds = chosen(known, environ)
     if kinds is None:

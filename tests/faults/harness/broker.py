@@ -9,6 +9,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from tests.faults.platform import COMMAND_TOPICS, EVENT_TOPICS
 
@@ -130,6 +131,7 @@ class Broker:
             bootstrap_servers=self._bootstrap,
             group_id=group,
             enable_auto_commit=False,
+            partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=6_000,
             heartbeat_interval_ms=500,
         )

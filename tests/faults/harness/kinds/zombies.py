@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
@@ -12,6 +13,13 @@ from tests.faults.harness.rounds import Kind, Trial
 
 DEPUTISED: Final = ("order_saga", "inventory", "payment")
 READS: Final = {
+    "order_saga": (
+        "order-saga-commands",
+        "order-events",
+        "product-events",
+        "inventory-events",
+        "payment-events",
+    ),
     "order": ("order-commands",),
     "product": ("product-commands",),
     "inventory": ("inventory-commands", "order-events"),
@@ -19,6 +27,7 @@ READS: Final = {
     "order_history": ("order-events", "product-events", "inventory-events", "payment-events"),
 }
 JOINED_WITHIN: Final = 8.0
+LEFT_WITHIN: Final = 3.0
 
 
 async def zombie(trial: Trial) -> None:
@@ -52,6 +61,8 @@ async def rebalance_storm(trial: Trial) -> None:
         members = [broker.member(group, topics) for group, topics in READS.items()]
         joined += sum(await asyncio.gather(*map(_visit, members)))
     trial.note(f"they joined {joined} times")
+    if not joined:
+        trial.fail("no stranger was let into any group")
 
 
 async def _visit(member: AIOKafkaConsumer) -> bool:
@@ -61,7 +72,9 @@ async def _visit(member: AIOKafkaConsumer) -> bool:
     except (KafkaError, TimeoutError):
         return False
     finally:
-        await member.stop()
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(LEFT_WITHIN):
+                await member.stop()
     return True
 
 
