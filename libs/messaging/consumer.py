@@ -133,10 +133,11 @@ class RecordConsumer:
     def seen_to_end(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
         """Which partitions end at the given next offsets, and since when.
 
-        The value is the time (seconds since the epoch, this process's clock) of the fetch whose
-        answer showed that end: what was in the partition before it has been read.
+        The value is the time (by the event loop's clock, which is never put right) of the fetch
+        whose answer showed that end: what was in the partition before it has been read.
         """
         seen: dict[TopicPartition, float] = {}
+        now, told = asyncio.get_running_loop().time(), time.time()
         for place, next_offset in places.items():
             partition = KafkaPartition(*place)
             try:
@@ -145,7 +146,7 @@ class RecordConsumer:
             except IllegalStateError:
                 continue
             if end is not None and at is not None and end <= next_offset:
-                seen[place] = min(at / 1_000, time.time())
+                seen[place] = now - max(0.0, told - at / 1_000)
         return seen
 
     def unread(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

@@ -206,7 +206,7 @@ class Consumption(Generic[State]):
         await self._check_gaps(records)
         started = asyncio.get_running_loop().time()
         moves = self._moves(records)
-        now = datetime.fromtimestamp(self._clock() + (self._database_ahead or 0.0), UTC)
+        now = self._in_database_time(started) or datetime.fromtimestamp(self._clock(), UTC)
         outcome = await self._batch.consume(self._transaction, records, moves, now)
         reach("consumer.handled")
         for move in moves:
@@ -283,7 +283,8 @@ class Consumption(Generic[State]):
         async with transaction(self._connection) as tx:
             yield tx
         # Read before now, so this is at most the difference: a caught-up time is never too late.
-        self._database_ahead = tx.now.timestamp() - self._clock()
+        # By the loop's clock: the machine's may be put right between the two, and would then claim to have read the future.
+        self._database_ahead = tx.now.timestamp() - asyncio.get_running_loop().time()
 
     async def _recover(self) -> None:
         """Forget what is in hand and go on from the stored offsets."""

@@ -319,8 +319,7 @@ class Reader:
         found: list[Record] = []
         if not self._alive():
             return found
-        now, clock = self._world.time, self.process.clock()
-        self._answered_at = now
+        now = self._answered_at = self._world.time
         for place, position in self._assigned.items():
             log = self._broker.logs[place]
             if position is None or log.leaderless or len(found) >= limit:
@@ -331,7 +330,7 @@ class Reader:
             records = log.records[first : first + limit - len(found)]
             found += records
             self._assigned[place] = first + len(records)
-            self._seen[place] = log.end, clock
+            self._seen[place] = log.end, now
         return found
 
 

@@ -12,6 +12,7 @@ from libs.messaging.record import Sendable, TopicPartition
 from libs.outbox import mailbox
 from libs.outbox.mailbox import Outlet
 from libs.outbox.transaction import Transaction
+from libs.service.consumption import Consumption
 from order_history.domain import history
 from order_history.domain.history import History
 from tests.simulation.statements import mailbox as statements
@@ -122,9 +123,9 @@ def due_by_the_clock(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return orchestrator.claimed(tx, dict.fromkeys(range(16), now), types, versions, leave, limit)
 
 
-def in_own_time(_consumption: object, seen_at: float | None) -> datetime | None:
+def in_own_time(consumption: Consumption[Any], seen_at: float | None) -> datetime | None:
     """Tell the database what this machine's clock says."""
-    return None if seen_at is None else datetime.fromtimestamp(seen_at, UTC)
+    return None if seen_at is None else datetime.fromtimestamp(consumption._clock(), UTC)
 
 
 def read_stock(tx: Tx, parameters: Sequence[Any]) -> Rows:

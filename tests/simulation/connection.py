@@ -83,7 +83,6 @@ class Connection:
         self._sent: list[tuple[Cursor, str, Sequence[Any]]] = []
         self._open = False
         self._closed = False
-        self._waiting: dict[asyncio.Future[list[Rows]], None] = {}
         self.pipelined = False
 
     @property
