@@ -7,9 +7,13 @@ _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that reorder what follows (Unicode TR 36, section 3.1; CVE-2021-42574)."""
 
+_REFUSED: Final = "\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069"
+_BLANK: Final = "\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000"
 
-PATTERN: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*$"
+PATTERN: Final = f"^[^{_REFUSED}]*$"
 """The same as a regular expression for schemas, as far as it can be said there."""
+VISIBLE_PATTERN: Final = f"^[{_BLANK}]*[^{_REFUSED}{_BLANK}][^{_REFUSED}]*$"
+"""The same, of text that is not only blanks; in every script, beyond the first 65,536 characters too."""
 
 
 def clean(text: str) -> str:

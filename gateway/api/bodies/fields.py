@@ -6,15 +6,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.api.strict import AS_TEXT, cleaned, trimmed
 from gateway.domain.passwords import MAX_LENGTH
-from gateway.domain.text import PATTERN
+from gateway.domain.text import VISIBLE_PATTERN
 from libs.contracts.values import MAX_MINOR
 
 MAX_STOCK: Final = 1_000_000_000
 MAX_DEPOSIT: Final = 10_000_000
 MAX_ADDRESS: Final = 254
 MAX_NAME: Final = 200
-NAME_PATTERN: Final = PATTERN.replace("]*$", r"]*[!-~\u00a1-\u024f\u0370-\u058f\u4e00-\u9fff]" + PATTERN[1:])
-"""What is asked of a name in the schema: something to be seen; a bit stricter than what is accepted."""
 
 
 def _lower(value: object) -> object:
@@ -46,7 +44,7 @@ Name = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME),
     trimmed(MAX_NAME, blank=False),
-    Field(json_schema_extra={"pattern": NAME_PATTERN}),
+    Field(json_schema_extra={"pattern": VISIBLE_PATTERN}),
 ]
 Password = Annotated[str, Field(max_length=MAX_LENGTH), cleaned(MAX_LENGTH), AS_TEXT]
 Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()./-]{3,28}[0-9]$", max_length=30)]

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from gateway.api.bodies.fields import MAX_DEPOSIT, NAME_PATTERN, Answer, Currency, Money
+from gateway.api.bodies.fields import MAX_DEPOSIT, Answer, Currency, Money
 from gateway.api.strict import WHOLE, StrictBody, trimmed
+from gateway.domain.text import VISIBLE_PATTERN
 
 MAX_LABEL: Final = 60
 
@@ -36,7 +37,7 @@ class CardIn(StrictBody):
         str,
         Field(min_length=1, max_length=MAX_LABEL),
         trimmed(MAX_LABEL, blank=False),
-        Field(json_schema_extra={"pattern": NAME_PATTERN}),
+        Field(json_schema_extra={"pattern": VISIBLE_PATTERN}),
     ] = Field("Card", examples=["Blue card"])
 
 
