@@ -93,18 +93,26 @@ async def _listed(http: httpx.AsyncClient, one: _SignedIn, everybody: Sequence[_
 
 
 async def _signed_in(http: httpx.AsyncClient, one: Eyes) -> _SignedIn:
-    answer = await http.post("/auth/login", json={"email": one.email, "password": one.password})
+    account = {"email": one.email, "password": one.password}
+    answer = await _insisted(http, http.build_request("POST", "/auth/login", json=account))
     return _SignedIn(str(answer.raise_for_status().json()["access_token"]), one.orders)
 
 
 async def _asked(http: httpx.AsyncClient, path: str, token: str, **query: str) -> httpx.Response:
-    """The answer to a GET, asked again where the connection broke."""
+    request = http.build_request("GET", path, params=query, headers=_signed(token))
+    return await _insisted(http, request)
+
+
+async def _insisted(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """The answer to a request, sent again where the connection broke or the answer was 503."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return await http.get(path, params=query, headers=_signed(token))
+            answer = await http.send(request)
         except httpx.TransportError:
             continue
-    return await http.get(path, params=query, headers=_signed(token))
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            return answer
+    return await http.send(request)
 
 
 def _signed(token: str) -> dict[str, str]:
