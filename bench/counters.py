@@ -1,4 +1,4 @@
-"""What a running stack has used so far: CPU and memory by process, transactions, WAL and Kafka bytes."""
+"""What a running stack has used so far: CPU and memory by process, transactions, statements, WAL, Kafka requests and bytes."""
 
 import os
 from collections import defaultdict
@@ -20,7 +20,7 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One reading; CPU in seconds, memory and bytes in bytes; records and batches as services count them."""
+    """One reading; CPU in seconds, memory and bytes in bytes; the rest as services count it."""
 
     cpu: Mapping[str, float]
     memory: Mapping[str, int]
@@ -29,6 +29,8 @@ class Counters:
     kafka_bytes: int
     records: Mapping[str, float] = field(default_factory=dict)
     batches: Mapping[str, float] = field(default_factory=dict)
+    statements: Mapping[str, float] = field(default_factory=dict)
+    kafka_requests: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +58,37 @@ async def read(info: StackInfo) -> Counters:
         transactions=transactions,
         wal_bytes=wal_bytes,
         kafka_bytes=await _kafka_bytes(info.kafka_bootstrap),
-        records={name: found.get("batch_records_sum", 0.0) for name, found in metrics.items()},
-        batches={name: found.get("batch_records_count", 0.0) for name, found in metrics.items()},
+        records=_figure("batch_records_sum", metrics),
+        batches=_figure("batch_records_count", metrics),
+        statements=_figure("postgres_statements_total", metrics),
+        kafka_requests=_figure("kafka_requests_total", metrics),
     )
 
 
 def used(before: Counters, after: Counters) -> Counters:
     """What was used between two readings; memory is the later reading's."""
     return Counters(
-        cpu={name: _since(before.cpu.get(name, 0.0), cpu) for name, cpu in after.cpu.items()},
+        cpu=_each_since(before.cpu, after.cpu),
         memory=after.memory,
         transactions={
             name: count - before.transactions.get(name, 0) for name, count in after.transactions.items()
         },
         wal_bytes=after.wal_bytes - before.wal_bytes,
         kafka_bytes=after.kafka_bytes - before.kafka_bytes,
-        records={name: _since(before.records.get(name, 0), n) for name, n in after.records.items()},
-        batches={name: _since(before.batches.get(name, 0), n) for name, n in after.batches.items()},
+        records=_each_since(before.records, after.records),
+        batches=_each_since(before.batches, after.batches),
+        statements=_each_since(before.statements, after.statements),
+        kafka_requests=_each_since(before.kafka_requests, after.kafka_requests),
     )
+
+
+def _figure(name: str, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """One figure of every service; nothing where a service did not answer or does not count it."""
+    return {service: found.get(name, 0.0) for service, found in metrics.items()}
+
+
+def _each_since(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    return {name: _since(before.get(name, 0.0), count) for name, count in after.items()}
 
 
 def _since(before: float, after: float) -> float:

@@ -17,6 +17,7 @@ from bench.counters import Counters
 from bench.plan import OUTCOME, PLAN, Outcome, Plan
 from bench.result import Ended, Result, boiled_down
 from bench.stack import ROOT, Stack, StackInfo
+from bench.twins import Twin
 from tests.faults.auditor import Books, audit, opened
 from tests.faults.quiet import quiet
 
@@ -26,7 +27,7 @@ ENDS: Final = b"""
 """
 QUIET_SECONDS: Final = 600.0
 SLACK_SECONDS: Final = 120.0
-NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
+NOBODY: Final[Mapping[str, Twin]] = MappingProxyType({})
 
 
 async def generate(plan: Plan) -> Outcome:
@@ -63,14 +64,14 @@ class Meter:
     `beside` are processes that belong to the platform and are not in stack.json, by name.
     """
 
-    def __init__(self, stack: Stack, beside: Mapping[str, int], counted: Counters, before: Books) -> None:
+    def __init__(self, stack: Stack, beside: Mapping[str, Twin], counted: Counters, before: Books) -> None:
         self._stack = stack
         self._beside = beside
         self._counted = counted
         self._before = before
 
     @classmethod
-    async def started(cls, stack: Stack, beside: Mapping[str, int] = NOBODY) -> "Meter":
+    async def started(cls, stack: Stack, beside: Mapping[str, Twin] = NOBODY) -> "Meter":
         """Read both now."""
         info = stack.info
         counted = await counters.read(_with(info, beside))
@@ -86,12 +87,16 @@ class Meter:
         return boiled_down(scenario, load, outcome, ends, used, [str(each) for each in violations])
 
 
-def _with(info: StackInfo, beside: Mapping[str, int]) -> StackInfo:
-    return replace(info, pids={**info.pids, **beside})
+def _with(info: StackInfo, beside: Mapping[str, Twin]) -> StackInfo:
+    return replace(
+        info,
+        pids={**info.pids, **{name: twin.pid for name, twin in beside.items()}},
+        service_urls={**info.service_urls, **{name: twin.url for name, twin in beside.items()}},
+    )
 
 
 async def measured(
-    scenario: str, load: str, stack: Stack, plan: Plan, beside: Mapping[str, int] = NOBODY
+    scenario: str, load: str, stack: Stack, plan: Plan, beside: Mapping[str, Twin] = NOBODY
 ) -> Result:
     """One load from its first order to quiet, with its costs and its books."""
     meter = await Meter.started(stack, beside)

@@ -22,6 +22,7 @@ COLUMNS: Final = (
     ("seen_p50_ms", 12),
     ("cpu_ms_per_saga", 16),
     ("transactions_per_saga", 22),
+    ("statements_per_saga", 20),
     ("errors", 7),
 )
 

@@ -71,8 +71,11 @@ class Result:
     cpu_ms_by_process: Mapping[str, float]
     memory_mb_by_process: Mapping[str, float]
     transactions_per_saga: float
+    statements_per_saga: float
     wal_bytes_per_saga: float
+    kafka_requests_per_saga: float
     kafka_bytes_per_saga: float
+    statements_by_service: Mapping[str, float]
     records_per_batch: Mapping[str, float]
     generator_worst_lag_ms: float
     histogram: Mapping[str, int]
@@ -124,8 +127,13 @@ def boiled_down(
         cpu_ms_by_process={name: round(cpu * 1_000 / sagas, 3) for name, cpu in sorted(used.cpu.items())},
         memory_mb_by_process={name: round(size / 1_048_576, 1) for name, size in sorted(used.memory.items())},
         transactions_per_saga=round(sum(used.transactions.values()) / sagas, 3),
+        statements_per_saga=round(sum(used.statements.values()) / sagas, 3),
         wal_bytes_per_saga=round(used.wal_bytes / sagas, 1),
+        kafka_requests_per_saga=round(sum(used.kafka_requests.values()) / sagas, 3),
         kafka_bytes_per_saga=round(used.kafka_bytes / sagas, 1),
+        statements_by_service={
+            name: round(count / sagas, 3) for name, count in sorted(used.statements.items())
+        },
         records_per_batch={
             name: round(used.records[name] / batches, 1)
             for name, batches in sorted(used.batches.items())

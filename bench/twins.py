@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,17 @@ STOP_SECONDS: Final = 15.0
 OK: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A process that is not in stack.json, and where its metrics are."""
+
+    pid: int
+    url: str
+
+
 @asynccontextmanager
-async def twins(stack: Stack, services: tuple[str, ...]) -> AsyncIterator[dict[str, int]]:
-    """One more process of each service, ready; their pids by name. They are stopped at the end."""
+async def twins(stack: Stack, services: tuple[str, ...]) -> AsyncIterator[dict[str, Twin]]:
+    """One more process of each service, ready, by name. They are stopped at the end."""
     async with AsyncExitStack() as started:
         yield {
             f"{service}_twin": await started.enter_async_context(_twin(stack, service))
@@ -29,8 +38,9 @@ async def twins(stack: Stack, services: tuple[str, ...]) -> AsyncIterator[dict[s
 
 
 @asynccontextmanager
-async def _twin(stack: Stack, service: str) -> AsyncIterator[int]:
+async def _twin(stack: Stack, service: str) -> AsyncIterator[Twin]:
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     environment = _environment_of(stack.info.pids[service]) | {"HTTP_PORT": str(port)}
     log = await asyncio.to_thread(_log, stack.folder / "logs" / f"{service}-twin.log")
     try:
@@ -49,8 +59,8 @@ async def _twin(stack: Stack, service: str) -> AsyncIterator[int]:
         os.close(log)
     try:
         async with asyncio.timeout(START_SECONDS):
-            await _ready(f"http://127.0.0.1:{port}")
-        yield child.pid
+            await _ready(url)
+        yield Twin(child.pid, url)
     finally:
         if child.returncode is None:
             child.send_signal(signal.SIGTERM)

@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.messaging.closing import close
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
+from libs.messaging.requests import Requests
 
 SESSION_TIMEOUT_MS: Final = 6_000
 HEARTBEAT_MS: Final = 2_000
@@ -65,6 +66,7 @@ class RecordConsumer:
         topics: Sequence[str],
         listener: Assigned,
         client_id: str,
+        requests: Requests | None = None,
     ) -> None:
         self._topics = topics
         self._started_at = time.time()
@@ -83,6 +85,8 @@ class RecordConsumer:
             max_partition_fetch_bytes=2 * 1_048_576,
             retry_backoff_ms=100,
         )
+        if requests is not None:
+            requests.count(self._consumer._client)  # noqa: SLF001
 
     async def start(self) -> None:
         """Join the group. Raises BrokerUnavailable where no broker answers."""

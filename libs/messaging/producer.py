@@ -18,6 +18,7 @@ from aiokafka.errors import (
 from libs.crash_points import reach
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Sendable, TopicPartition
+from libs.messaging.requests import Requests
 
 MAX_BATCH_BYTES: Final = 512 * 1024
 MAX_REQUEST_BYTES: Final = 1_048_576
@@ -53,11 +54,13 @@ class RecordProducer:
         *,
         timeout_seconds: float = 10.0,
         client: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
+        requests: Requests | None = None,
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._timeout = timeout_seconds
         self._client = client
+        self._requests = requests
         self._producer: AIOKafkaProducer | None = None
         self._doubtful: set[TopicPartition] = set()
 
@@ -138,6 +141,8 @@ class RecordProducer:
                 request_timeout_ms=int(self._timeout * 1_000),
                 retry_backoff_ms=100,
             )
+            if self._requests is not None:
+                self._requests.count(producer.client)
             try:
                 async with asyncio.timeout(self._timeout):
                     await producer.start()

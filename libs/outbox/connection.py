@@ -29,7 +29,7 @@ SESSION: Final = {
 }
 
 
-async def connect(dsn: str, *, name: str, **session: str) -> AsyncConnection[Row]:
+async def connect(dsn: str, *, name: str, **session: str) -> Connection:
     """Open a connection in autocommit mode; `session` adds to the server settings of `SESSION`.
 
     Raises psycopg.OperationalError.

@@ -1,12 +1,21 @@
-"""Connections whose pipelined statements travel together, when somebody waits, instead of one by one."""
+"""Connections whose pipelined statements travel together, when somebody waits, instead of one by one; and are counted."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from psycopg import AsyncConnection, AsyncPipeline
-from psycopg.abc import PQGen
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
+from psycopg.abc import Params, PQGen, Query
+from psycopg.pq.abc import PGconn
 
 from libs.outbox.transaction import Row
+
+
+@dataclass(slots=True)
+class Statements:
+    """How many statements were sent, BEGIN and COMMIT among them; several connections may share a count."""
+
+    sent: int = 0
 
 
 class BufferedPipeline(AsyncPipeline):
@@ -35,8 +44,31 @@ class BufferedPipeline(AsyncPipeline):
             yield from super()._exit_gen()
 
 
+class CountedCursor(AsyncCursor[Row]):
+    """psycopg's cursor; what it executes is counted by its connection."""
+
+    __slots__ = ()
+    _conn: "Connection"
+
+    def _execute_gen(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> PQGen[None]:
+        self._conn.statements.sent += 1
+        return super()._execute_gen(query, params, prepare=prepare, binary=binary)
+
+
 class Connection(AsyncConnection[Row]):
-    """psycopg's connection with a buffered pipeline."""
+    """psycopg's connection with a buffered pipeline; `statements` is where it counts."""
+
+    def __init__(self, pgconn: PGconn) -> None:
+        super().__init__(pgconn)
+        self.cursor_factory = CountedCursor
+        self.statements = Statements()
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[AsyncPipeline]:

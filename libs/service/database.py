@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from libs.outbox.connection import SESSION, connect, prepare, transaction
-from libs.outbox.pipeline import Connection
+from libs.outbox.pipeline import Connection, Statements
 from libs.outbox.transaction import Row, Transaction
 
 POOL_SIZE: Final = 4
@@ -23,11 +23,15 @@ class _Pooled(Connection):
 
 
 class Database:
-    """Where a service keeps its rows. Everything raises psycopg.Error when the server is away."""
+    """Where a service keeps its rows. Everything raises psycopg.Error when the server is away.
+
+    `statements` counts what all of its connections send.
+    """
 
     def __init__(self, dsn: str, service: str) -> None:
         self._dsn = dsn
         self._service = service
+        self.statements = Statements()
         options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
         self._pool: AsyncConnectionPool[_Pooled] = AsyncConnectionPool(
             dsn,
@@ -37,7 +41,7 @@ class Database:
             open=False,
             timeout=POOL_WAIT_SECONDS,
             check=_see_alive,
-            configure=_configure,
+            configure=self._configure,
             kwargs={
                 "application_name": f"{service} pool",
                 "autocommit": True,
@@ -64,11 +68,13 @@ class Database:
 
     async def dedicated(self, purpose: str, **session: str) -> AsyncConnection[Row]:
         """A connection of its own, to be closed by the caller."""
-        return await connect(self._dsn, name=f"{self._service} {purpose}", **session)
+        connection = await connect(self._dsn, name=f"{self._service} {purpose}", **session)
+        connection.statements = self.statements
+        return connection
 
-
-async def _configure(connection: _Pooled) -> None:
-    prepare(connection)
+    async def _configure(self, connection: _Pooled) -> None:
+        prepare(connection)
+        connection.statements = self.statements
 
 
 async def _see_alive(connection: _Pooled) -> None:

@@ -12,6 +12,7 @@ import structlog
 from libs.crash_points import reach
 from libs.messaging.consumer import RecordConsumer
 from libs.messaging.producer import RecordProducer
+from libs.messaging.requests import Requests
 from libs.outbox.relay import Producer
 from libs.service import logs
 from libs.service.auth import Guard, JwksOverHttp, TokenVerifier
@@ -45,8 +46,9 @@ class Host(Generic[State]):
         self._service = service
         self._settings = settings
         self._log = structlog.get_logger("host")
-        self._metrics = Metrics(service.name)
         self._database = Database(settings.database_url, service.name)
+        self._requests = Requests()
+        self._metrics = Metrics(service.name, self._database.statements, self._requests)
         self._stop = asyncio.Event()
         self._ready = False
         self._http = httpx.AsyncClient(timeout=5.0)
@@ -73,10 +75,13 @@ class Host(Generic[State]):
             topics=topics,
             listener=listener,
             client_id=self._service.name,
+            requests=self._requests,
         )
 
     def _producer(self) -> Producer:
-        return RecordProducer(self._settings.kafka_bootstrap_servers, f"{self._service.name}-relay")
+        return RecordProducer(
+            self._settings.kafka_bootstrap_servers, f"{self._service.name}-relay", requests=self._requests
+        )
 
     def stop(self) -> None:
         """Begin the orderly stop, as SIGTERM does."""

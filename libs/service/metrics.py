@@ -1,19 +1,45 @@
 """What a service counts of itself, for Prometheus; updated once for each batch."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from collections.abc import Iterable
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from libs.messaging.requests import Requests
+from libs.outbox.pipeline import Statements
 from libs.service.batch import Outcome
 
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
+class Traffic(Collector):
+    """What is counted where it is sent, and read only when somebody asks."""
+
+    def __init__(self, statements: Statements, requests: Requests) -> None:
+        self._statements = statements
+        self._requests = requests
+
+    def collect(self) -> Iterable[Metric]:
+        """Both counts as they stand."""
+        yield CounterMetricFamily(
+            "postgres_statements",
+            "Statements sent to PostgreSQL, BEGIN and COMMIT included",
+            value=self._statements.sent,
+        )
+        yield CounterMetricFamily(
+            "kafka_requests", "Requests sent to Kafka but those for metadata", value=self._requests.sent
+        )
+
+
 class Metrics:
     """The host's own figures; services add theirs to the same registry."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, statements: Statements, requests: Requests) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.registry.register(Traffic(statements, requests))
         Gauge("service_up", "Always 1", ["service"], registry=self.registry).labels(service).set(1)
         self._messages = Counter(
             "messages", "Messages by what became of them", ["outcome"], registry=self.registry

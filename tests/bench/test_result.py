@@ -77,3 +77,15 @@ def test_a_process_that_was_started_again_began_at_nothing() -> None:
     before = Counters({"a": 5.0, "b": 1.0}, {}, {"x": 10}, 100, 7)
     after = Counters({"a": 2.0, "b": 4.0}, {"a": 1}, {"x": 25}, 150, 9)
     assert used(before, after) == Counters({"a": 2.0, "b": 3.0}, {"a": 1}, {"x": 15}, 50, 2)
+
+
+def test_statements_and_requests_are_told_by_saga() -> None:
+    ended, other = uuid4(), uuid4()
+    ends = {ended: Ended(100.6, "completed", None), other: Ended(100.7, "completed", None)}
+    outcome = Outcome(100.0, 102.0, (placed(ended, 100.5), placed(other, 100.5)), 0.1, 0, 0.0)
+    counted = Counters(
+        {}, {}, {}, 0, 0, statements={"order": 30.0, "order_saga": 12.0}, kafka_requests={"order": 5.0}
+    )
+    result = boiled_down("peak", "1", outcome, ends, counted, [])
+    assert (result.statements_per_saga, result.kafka_requests_per_saga) == (21.0, 2.5)
+    assert result.statements_by_service == {"order": 15.0, "order_saga": 6.0}

@@ -10,6 +10,8 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.api.metrics import IntakeFigures
+from libs.messaging.requests import Requests
+from libs.outbox.pipeline import Statements
 from libs.service.metrics import Metrics
 from order_saga.census import Census
 from payment.card_desk import Meters
@@ -36,7 +38,7 @@ class Nobody:
 
 def counted() -> set[str]:
     """The names of everything that any service shows."""
-    metrics = Metrics("any")
+    metrics = Metrics("any", Statements(), Requests())
     metrics.lag.labels("a", 0).set(0)
     registry = CollectorRegistry()
     registry.register(IntakeFigures(Nobody()))  # type: ignore[arg-type]
