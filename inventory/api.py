@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from inventory import store
 from inventory.domain import Stock
 from libs.contracts.values import ProductId
-from libs.service.problems import Fault, Problem, unprocessable
+from libs.service.problems import Problem
 from libs.service.runtime import Runtime
 
 MAX_ON_HAND: Final = 1_000_000_000
@@ -80,8 +80,9 @@ def router(runtime: Runtime) -> APIRouter:
 
 def _counted(stock: Stock, on_hand: int) -> Stock:
     if on_hand > MAX_ON_HAND:
-        detail = f"There would be {on_hand} on hand; at most {MAX_ON_HAND} can be."
-        raise unprocessable([Fault("#/adjust", detail, "less_than_equal")])
+        raise Problem(
+            409, "too_many_in_stock", f"There would be {on_hand} on hand; at most {MAX_ON_HAND} can be."
+        )
     counted = stock.counted(on_hand)
     if counted is None:
         raise Problem(
