@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import Params, PQGen, Query
+from psycopg.generators import send
 from psycopg.pq.abc import PGconn
 
 from libs.outbox.transaction import Row
@@ -35,7 +36,11 @@ class BufferedPipeline(AsyncPipeline):
         yield from ()
 
     def _sync_gen(self) -> PQGen[None]:
-        yield from super()._sync_gen()
+        self._enqueue_sync()
+        yield from self._communicate_gen()
+        # libpq pushes at a sync, but waits for nobody: the rest would stay here while both sides wait for the other.
+        yield from send(self.pgconn)
+        yield from self._fetch_gen(flush=False)
         self._settled = True
 
     def _exit_gen(self) -> PQGen[None]:
