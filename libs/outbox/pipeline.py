@@ -1,15 +1,22 @@
-"""Connections whose pipelined statements travel together, when somebody waits, instead of one by one; and are counted."""
+"""Connections whose statements travel together, when somebody waits, instead of one by one; and are counted."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from typing import Any, Final, LiteralString, TypeAlias
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import Params, PQGen, Query
-from psycopg.generators import send
-from psycopg.pq.abc import PGconn
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import PipelineAborted, error_from_result
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGconn, PGresult
 
-from libs.outbox.transaction import Row
+_BINARY: Final = Format.BINARY
+_PLACEHOLDER: Final = re.compile("%[s%]")
 
 
 @dataclass(slots=True)
@@ -17,6 +24,40 @@ class Statements:
     """How many statements were sent, BEGIN and COMMIT among them; several connections may share a count."""
 
     sent: int = 0
+
+
+class StatementResult:
+    """What a prepared statement gave, once that was asked for."""
+
+    __slots__ = ("_connection", "_prepares", "_result")
+
+    def __init__(self, connection: "Connection", prepares: "tuple[_Key, bytes] | None" = None) -> None:
+        self._connection = connection
+        self._prepares = prepares
+        self._result: PGresult | None = None
+
+    def settle(self, results: Sequence[PGresult]) -> None:
+        """Take the result, or raise the error that it is."""
+        (result,) = results
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result, encoding="utf-8")
+        if result.status == ExecStatus.PIPELINE_ABORTED:
+            raise PipelineAborted("a statement before this one failed")
+        if self._prepares is not None:
+            key, name = self._prepares
+            self._connection.prepared[key] = name
+        self._result = result
+
+    async def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows; waits for all that was sent before and after."""
+        if self._result is None:
+            await self._connection.fetch()
+        if self._result is None:
+            raise PipelineAborted("the answer was lost with another statement's")
+        return self._connection.rows(self._result)
+
+
+_Key: TypeAlias = tuple[str, tuple[int, ...]]
 
 
 class BufferedPipeline(AsyncPipeline):
@@ -36,11 +77,7 @@ class BufferedPipeline(AsyncPipeline):
         yield from ()
 
     def _sync_gen(self) -> PQGen[None]:
-        self._enqueue_sync()
-        yield from self._communicate_gen()
-        # libpq pushes at a sync, but waits for nobody: the rest would stay here while both sides wait for the other.
-        yield from send(self.pgconn)
-        yield from self._fetch_gen(flush=False)
+        yield from super()._sync_gen()
         self._settled = True
 
     def _exit_gen(self) -> PQGen[None]:
@@ -48,8 +85,23 @@ class BufferedPipeline(AsyncPipeline):
         if not self._settled:
             yield from super()._exit_gen()
 
+    def expect(self, result: StatementResult) -> None:
+        """Note that a statement has been handed to libpq, whose result is due next."""
+        self._settled = False
+        self.result_queue.append(result)  # type: ignore[arg-type]
 
-class CountedCursor(AsyncCursor[Row]):
+    def collect(self) -> PQGen[None]:
+        """Send what libpq keeps, and take the results of all that was sent. Raises the first error among them."""
+        yield from self._fetch_gen(flush=True)
+
+    def _process_results(self, queued: Any, results: list[PGresult]) -> None:
+        if isinstance(queued, StatementResult):
+            queued.settle(results)
+        else:
+            super()._process_results(queued, results)
+
+
+class CountedCursor(AsyncCursor[tuple[Any, ...]]):
     """psycopg's cursor; what it executes is counted by its connection."""
 
     __slots__ = ()
@@ -67,20 +119,68 @@ class CountedCursor(AsyncCursor[Row]):
         return super()._execute_gen(query, params, prepare=prepare, binary=binary)
 
 
-class Connection(AsyncConnection[Row]):
-    """psycopg's connection with a buffered pipeline; `statements` is where it counts."""
+class Connection(AsyncConnection[tuple[Any, ...]]):
+    """psycopg's connection with a buffered pipeline, and a short way for prepared statements.
+
+    A cursor for each statement, with its own idea of how parameters are dumped, what is prepared
+    and how rows are made, costs more than a small statement itself. `statements` is where it counts.
+    """
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
         self.cursor_factory = CountedCursor
         self.statements = Statements()
+        self.prepared: dict[_Key, bytes] = {}
+        """What the server calls the statements that it has, by their text and their parameters' types."""
+        self._numbers = count()
+        self._buffered: BufferedPipeline | None = None
+        self._transformer = Transformer(self)
+        self._loading = Transformer(self)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
         """Enter pipeline mode; pipelines do not nest."""
-        self._pipeline = BufferedPipeline(self)
+        self._pipeline = self._buffered = BufferedPipeline(self)
         try:
-            async with self._pipeline as pipeline:
+            async with self._buffered as pipeline:
                 yield pipeline
         finally:
-            self._pipeline = None
+            self._pipeline = self._buffered = None
+
+    def send(self, statement: LiteralString, parameters: Sequence[object]) -> StatementResult:
+        """Put a statement into the pipeline; it is prepared once for each types of its parameters."""
+        pipeline = self._buffered
+        if pipeline is None:
+            raise LookupError("statements are sent within a pipeline")
+        given = self._transformer
+        values = given.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        key = statement, tuple(given.types or ())
+        name = self.prepared.get(key)
+        if name is None:
+            name = b"s%d" % next(
+                self._numbers
+            )  # until the server has said that it has it, each time a new one
+            self.pgconn.send_prepare(name, numbered(statement), param_types=key[1])
+            pipeline.expect(StatementResult(self, (key, name)))
+        self.pgconn.send_query_prepared(name, values, param_formats=given.formats, result_format=_BINARY)
+        self.statements.sent += 1
+        result = StatementResult(self)
+        pipeline.expect(result)
+        return result
+
+    async def fetch(self) -> None:
+        """Wait for the results of all that was sent. Raises the first error among them."""
+        if self._buffered is not None:
+            await self.wait(self._buffered.collect())
+
+    def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
+        """A result's rows."""
+        self._loading.set_pgresult(result)
+        return self._loading.load_rows(0, result.ntuples, tuple)
+
+
+@lru_cache
+def numbered(statement: str) -> bytes:
+    """The statement with the server's placeholders."""
+    numbers = count(1)
+    return _PLACEHOLDER.sub(lambda m: "%" if m[0] == "%%" else f"${next(numbers)}", statement).encode()

@@ -8,6 +8,8 @@ from psycopg import AsyncConnection, AsyncCursor
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from libs.outbox.pipeline import Connection, StatementResult
+
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 Row: TypeAlias = tuple[Any, ...]
@@ -18,7 +20,7 @@ class Result:
 
     __slots__ = ("_cursor", "_rows", "_transaction")
 
-    def __init__(self, transaction: "Transaction", cursor: AsyncCursor[Row]) -> None:
+    def __init__(self, transaction: "Transaction", cursor: AsyncCursor[Row] | StatementResult) -> None:
         self._transaction = transaction
         self._cursor = cursor
         self._rows: list[Row] | None = None
@@ -113,7 +115,11 @@ class Transaction:
         await cursor.execute(str(compiled).encode(), compiled.params)
         return await Result(self, cursor).rows()
 
-    async def _execute(self, statement: LiteralString, parameters: Sequence[object]) -> AsyncCursor[Row]:
+    async def _execute(
+        self, statement: LiteralString, parameters: Sequence[object]
+    ) -> AsyncCursor[Row] | StatementResult:
+        if isinstance(self._connection, Connection):
+            return self._connection.send(statement, parameters)
         cursor = self._connection.cursor(binary=True)
         await cursor.execute(statement, parameters, prepare=True)
         return cursor

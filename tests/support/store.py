@@ -8,6 +8,7 @@ from psycopg import AsyncConnection, AsyncCursor
 
 from libs.contracts.message import Contract
 from libs.outbox.connection import connect, transaction
+from libs.outbox.pipeline import StatementResult
 from libs.outbox.transaction import Row, Transaction
 from libs.service.service import Answer, Service
 from tests.support.builders import a_message
@@ -24,7 +25,9 @@ class WatchedTransaction(Transaction):
         super().__init__(connection)
         self.statements: list[str] = []
 
-    async def _execute(self, statement: LiteralString, parameters: Sequence[object]) -> AsyncCursor[Row]:
+    async def _execute(
+        self, statement: LiteralString, parameters: Sequence[object]
+    ) -> AsyncCursor[Row] | StatementResult:
         self.statements.append(statement)
         return await super()._execute(statement, parameters)
 

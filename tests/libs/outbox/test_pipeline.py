@@ -1,27 +1,105 @@
-"""What a buffered pipeline does with more than the network takes at once."""
+"""Statements travel together, and what fails among them is told to those who wait."""
 
-import asyncio
-import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 
+import psycopg
 import pytest
 
 from libs.outbox.connection import connect, transaction
-from tests.support.backing import Backing
+from libs.outbox.pipeline import Connection, numbered
+from tests.support.databases import Database
 
 pytestmark = pytest.mark.integration
 
-SMALL_BUFFER = 4_096
-LARGE = "x" * 32_000_000
+
+@pytest.fixture
+async def connection(database: Callable[[str], Awaitable[Database]]) -> AsyncIterator[Connection]:
+    fresh = await database("product")
+    await fresh.rows("CREATE TABLE noted (n bigint PRIMARY KEY)")
+    await fresh.rows("GRANT ALL ON noted TO PUBLIC")
+    made = await connect(fresh.runtime_dsn, name="test")
+    assert isinstance(made, Connection)
+    yield made
+    await made.close()
 
 
-async def test_a_transaction_larger_than_the_networks_buffers_is_committed(backing: Backing) -> None:
-    connection = await connect(backing.postgres_admin, name="a large transaction")
-    async with connection:
-        narrow = socket.socket(fileno=connection.fileno())
-        try:
-            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
-        finally:
-            narrow.detach()
-        async with asyncio.timeout(30), transaction(connection) as tx:
-            length = await tx.queue("SELECT length(%s::text)", [LARGE])
-        assert await length.fetched() == [(len(LARGE),)]
+async def note(connection: Connection, *values: int) -> None:
+    async with transaction(connection) as tx:
+        for value in values:
+            await tx.queue("INSERT INTO noted VALUES (%s::bigint)", [value])
+
+
+async def noted(connection: Connection) -> list[int]:
+    async with transaction(connection) as tx:
+        return [row[0] for row in await tx.fetch("SELECT n FROM noted ORDER BY n")]
+
+
+def test_placeholders_are_numbered_and_percents_kept() -> None:
+    assert numbered("SELECT %s, 5 %% 3, %s") == b"SELECT $1, 5 % 3, $2"
+
+
+async def test_results_come_in_any_order_that_they_are_asked_for(connection: Connection) -> None:
+    async with transaction(connection) as tx:
+        first = await tx.queue("SELECT %s::bigint", [1])
+        second = await tx.queue("SELECT %s::text", ["two"])
+        again = await tx.queue("SELECT %s::bigint", [3])
+        assert await again.rows() == [(3,)]
+        assert await first.rows() == [(1,)]
+        assert await second.rows() == [("two",)]
+        assert await second.rows() == [("two",)]
+
+
+async def test_a_statement_is_prepared_once_for_each_types_of_its_parameters(connection: Connection) -> None:
+    for value in (1, 2, 3):
+        await note(connection, value)
+    async with transaction(connection) as tx:
+        rows = await tx.fetch(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO noted%%'"
+        )
+    assert rows == [(1,)]
+    assert await noted(connection) == [1, 2, 3]
+
+
+async def test_an_error_undoes_the_transaction_and_the_connection_goes_on(connection: Connection) -> None:
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await note(connection, 7, 7, 8)
+    assert await noted(connection) == []
+    await note(connection, 7)
+    assert await noted(connection) == [7]
+
+
+async def test_an_error_in_the_midst_is_told_where_somebody_waits(connection: Connection) -> None:
+    await note(connection, 1)
+    with pytest.raises(psycopg.errors.UniqueViolation):  # noqa: PT012
+        async with transaction(connection) as tx:
+            await tx.queue("INSERT INTO noted VALUES (%s::bigint)", [1])
+            after = await tx.queue("SELECT 1")
+            await after.rows()
+    assert await noted(connection) == [1]
+
+
+async def test_an_exception_of_the_caller_undoes_what_was_only_queued(connection: Connection) -> None:
+    with pytest.raises(KeyError):  # noqa: PT012
+        async with transaction(connection) as tx:
+            await tx.queue("INSERT INTO noted VALUES (%s::bigint)", [1])
+            raise KeyError
+    assert await noted(connection) == []
+
+
+async def test_a_swallowed_error_cannot_pass_for_a_commit(connection: Connection) -> None:
+    with pytest.raises(psycopg.Error):  # noqa: PT012
+        async with transaction(connection) as tx:
+            await tx.queue("INSERT INTO noted VALUES (1)")
+            broken = await tx.queue("SELECT 1 / %s::bigint", [0])
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await broken.rows()
+    assert await noted(connection) == []
+
+
+async def test_a_statement_that_could_not_be_prepared_is_prepared_anew(connection: Connection) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        async with transaction(connection) as tx:
+            await tx.queue("SELECT * FROM later WHERE n = %s::bigint", [1])
+    async with transaction(connection) as tx:
+        await tx.queue("CREATE TEMPORARY TABLE later (n bigint)")
+        assert await tx.fetch("SELECT * FROM later WHERE n = %s::bigint", [1]) == []
