@@ -1,6 +1,7 @@
 """The read model's table of contents."""
 
 from functools import partial
+from typing import Final
 
 from libs.contracts.inventory import InventoryReleased, InventoryReserved, InventoryReserveFailed
 from libs.contracts.order import (
@@ -17,6 +18,9 @@ from libs.service.service import Service, on_message
 from order_history import api, store
 from order_history.domain import events
 from order_history.domain.history import Histories
+
+PACE_SECONDS: Final = 0.02
+"""No saga waits for the read model: an order's events that follow one another are folded together."""
 
 
 def compose() -> Service[Histories]:
@@ -42,6 +46,7 @@ def compose() -> Service[Histories]:
             on_message(PaymentRefunded, events.refunded),
             on_message(OrderCancelled, events.cancelled),
         ],
+        pace_seconds=PACE_SECONDS,
         api=partial(api.router, arrivals=arrivals),
         workers=[arrivals.close_at_stop, arrivals.look_around],
         committed=lambda _runtime, histories: arrivals.tell(histories.changed),

@@ -61,6 +61,7 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
         topics = [runtime.settings.topic_prefix + topic for topic in book.known.reply_topics]
         failing: dict[SagaId, float] = {}
         watch = Watch()
+        ahead = 0.0
 
         async def due(tx: Transaction) -> Sequence[Message[object]]:
             read_until = await store.read_until(topics, tx)
@@ -72,6 +73,9 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
             claimed = await store.claim_due(book, topics, tx, unwatched=gaps, leave=failing)
             if claimed:
                 reach("timers.claimed")
+            nonlocal ahead
+            deadline = await store.next_deadline(tx)
+            ahead = LONGEST_WAIT_SECONDS if deadline is None else (deadline - tx.now).total_seconds()
             return claimed
 
         while True:
@@ -84,7 +88,7 @@ def timers(book: Book) -> Callable[[Runtime], Coroutine[None, None, None]]:
             if fired:
                 reach("timers.fired")
             if fired < store.CLAIM:
-                await _rest(runtime)
+                await _rest(runtime, ahead)
 
     return work
 
@@ -98,11 +102,8 @@ def _leave(failing: dict[SagaId, float], failed: DecideFailed, runtime: Runtime)
             raise failed
 
 
-async def _rest(runtime: Runtime) -> None:
+async def _rest(runtime: Runtime, ahead: float) -> None:
     """Wait until the next deadline, or a commit that may have set an earlier one."""
-    async with runtime.database.transaction() as tx:
-        deadline = await store.next_deadline(tx)
-        ahead = LONGEST_WAIT_SECONDS if deadline is None else (deadline - tx.now).total_seconds()
     await asyncio.sleep(PACE_SECONDS)
     rest = min(ahead, LONGEST_WAIT_SECONDS) - PACE_SECONDS
     if rest > 0:

@@ -77,6 +77,7 @@ class Consumption(Generic[State]):
         batch_size: int,
         done: Callable[[Outcome, float], None],
         room: Callable[[], Awaitable[int]] | None = None,
+        pace_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._batch = batch
@@ -84,6 +85,7 @@ class Consumption(Generic[State]):
         self._batch_size = batch_size
         self._done = done
         self._room = room
+        self._pace_seconds = pace_seconds
         self._clock = clock
         self._new_reader = reader
         self._reader: Reader
@@ -175,6 +177,7 @@ class Consumption(Generic[State]):
             if epoch != self._epoch:
                 self._reader.seek(self._positions())
                 return
+            began = asyncio.get_running_loop().time()
             records = self._wanted(records)
             if records:
                 reach("consumer.polled")
@@ -183,6 +186,8 @@ class Consumption(Generic[State]):
                 await self._idle()
             await self._check_alarms()
         await self._hint()
+        if records and (rest := began + self._pace_seconds - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(rest)
 
     def _wanted(self, records: Sequence[Record]) -> list[Record]:
         """Drop what is not to be handled: repeats, the record that only proves continuity, alarmed partitions."""

@@ -140,6 +140,7 @@ class Engine(Generic[State]):
             batch_size=self._settings.batch_size,
             done=self._done,
             room=room,
+            pace_seconds=self._service.pace_seconds,
             clock=self._ports.clock,
         )
 

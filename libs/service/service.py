@@ -71,7 +71,8 @@ class Service(Generic[State]):
 
     Its topics are those of the contracts that it has routes for. `startup` may raise
     StartupRefused. `committed` is told of every committed batch, for waiters in this process; it
-    must not raise. `keys` gives the public keys of tokens where they are at hand.
+    must not raise. `keys` gives the public keys of tokens where they are at hand. Batches begin at
+    least `pace_seconds` apart: a reader that nobody waits for takes what belongs together at once.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Service(Generic[State]):
     workers: Sequence[Worker] = ()
     settings: type[Settings] = Settings
     gated: Gated | None = None
+    pace_seconds: float = 0.0
     startup: Callable[[Runtime], Awaitable[None]] | None = None
     committed: Callable[[Runtime, State], None] | None = None
     keys: Callable[[Database], KeySource] | None = None
