@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import Params, PQGen, Query
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import PipelineAborted, error_from_result
+from psycopg.generators import send
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
@@ -77,7 +78,11 @@ class BufferedPipeline(AsyncPipeline):
         yield from ()
 
     def _sync_gen(self) -> PQGen[None]:
-        yield from super()._sync_gen()
+        self._enqueue_sync()
+        yield from self._communicate_gen()
+        # libpq pushes at a sync, but waits for nobody: the rest would stay here while both sides wait for the other.
+        yield from send(self.pgconn)
+        yield from self._fetch_gen(flush=False)
         self._settled = True
 
     def _exit_gen(self) -> PQGen[None]:

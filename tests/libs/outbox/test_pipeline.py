@@ -1,5 +1,7 @@
 """Statements travel together, and what fails among them is told to those who wait."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import psycopg
@@ -7,9 +9,13 @@ import pytest
 
 from libs.outbox.connection import connect, transaction
 from libs.outbox.pipeline import Connection, numbered
+from tests.support.backing import Backing
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.integration
+
+SMALL_BUFFER = 4_096
+LARGE = "x" * 32_000_000
 
 
 @pytest.fixture
@@ -103,3 +109,16 @@ async def test_a_statement_that_could_not_be_prepared_is_prepared_anew(connectio
     async with transaction(connection) as tx:
         await tx.queue("CREATE TEMPORARY TABLE later (n bigint)")
         assert await tx.fetch("SELECT * FROM later WHERE n = %s::bigint", [1]) == []
+
+
+async def test_a_transaction_larger_than_the_networks_buffers_is_committed(backing: Backing) -> None:
+    connection = await connect(backing.postgres_admin, name="a large transaction")
+    async with connection:
+        narrow = socket.socket(fileno=connection.fileno())
+        try:
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        finally:
+            narrow.detach()
+        async with asyncio.timeout(30), transaction(connection) as tx:
+            length = await tx.queue("SELECT length(%s::text)", [LARGE])
+        assert await length.fetched() == [(len(LARGE),)]
