@@ -47,7 +47,7 @@ KAFKA_SETTINGS: Final = {
     "log.index.size.max.bytes": str(1024 * 1024),
     "log.segment.delete.delay.ms": "1000",
 }
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 300.0
 PATIENCE: Final = {"postgres": 20.0, "kafka": 10.0}
 STOPS_WITHIN: Final = 12.0
 INSPECTORS: Final[Mapping[str, Callable[[Weather, Lost], Inspector]]] = {
