@@ -18,7 +18,6 @@ TRY_AGAIN: Final = frozenset({409, 429, 502, 503, 504})
 INSIST_SECONDS: Final = 90.0
 BETWEEN_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 15.0
-AFTERWARDS: Final = 0.25
 UNANSWERED: Final = 40
 """How many orders wait for their answers at once, at most: customers give up coming when the shop is shut."""
 
@@ -93,8 +92,11 @@ class Load:
     answers: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
     statuses: Counter[int] = field(default_factory=Counter)
 
-    async def run(self, *, rate: float, at_least: int, go_on: Callable[[], bool]) -> None:
-        """Send `rate` orders a second, fewer once there are enough, until nobody wants more; all are answered."""
+    async def run(self, *, rate: float, at_least: int, afterwards: float, go_on: Callable[[], bool]) -> None:
+        """Send `rate` orders a second until there are enough, then that share of it until nobody wants more.
+
+        Returns once all are answered.
+        """
         client = Client(self.gateway_url, timeout_seconds=ANSWER_SECONDS)
         due, room = time.time(), asyncio.Semaphore(UNANSWERED)
         try:
@@ -103,7 +105,7 @@ class Load:
                     await asyncio.sleep(max(0.0, due - time.time()))
                     await room.acquire()
                     group.create_task(self._order(client)).add_done_callback(lambda _: room.release())
-                    slower = 1 if len(self.placed) < at_least else AFTERWARDS
+                    slower = 1 if len(self.placed) < at_least else afterwards
                     due = max(due, time.time() - 1) + self.random.expovariate(rate * slower)
         finally:
             client.close()

@@ -118,6 +118,8 @@ class Kind:
     hot: float = 0.0
     rate: float = 30.0
     orders: int = 200
+    afterwards: float = 0.25
+    """The share of the rate that goes on once there were so many orders, for as long as the fault lasts."""
     looks_back: timedelta = timedelta(0)
     """How far the audit looks back, for orders that a clock dated before the round."""
 
@@ -251,7 +253,10 @@ class Arena:
         def wanted() -> bool:
             return trial.healed_at is None or time.time() < trial.healed_at + 1
 
-        async with _beside(trial.load.run(rate=kind.rate, at_least=kind.orders, go_on=wanted)) as load:
+        running = trial.load.run(
+            rate=kind.rate, at_least=kind.orders, afterwards=kind.afterwards, go_on=wanted
+        )
+        async with _beside(running) as load:
             try:
                 await trial.under_load()
                 await kind.hurt(trial)

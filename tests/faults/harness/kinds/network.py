@@ -85,5 +85,5 @@ KINDS: Final = (
     Kind("latency_and_resets", "latency, resets and half-closed connections", latency_and_resets),
     Kind("commit_answers_lost", "the answer to COMMIT is dropped", commit_answers_lost),
     Kind("produce_acks_lost", "the ack of produce is dropped", produce_acks_lost),
-    Kind("ambiguous", "5 % of commits and sends made ambiguous", ambiguous),
+    Kind("ambiguous", "5 % of commits and sends made ambiguous", ambiguous, rate=20, afterwards=1.0),
 )

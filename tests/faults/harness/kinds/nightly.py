@@ -83,4 +83,4 @@ def resident(pid: int) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
 
 
-SOAK: Final = Kind("soak", "even load for long", soak, rate=15)
+SOAK: Final = Kind("soak", "even load for long", soak, rate=15, afterwards=1.0)
