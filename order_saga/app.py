@@ -13,6 +13,7 @@ from order_saga.cancel_completed_order import cancel_completed_order
 from order_saga.census import Census
 from order_saga.create_order import create_order, earlier
 from order_saga.domain import Book, Desk, Due, Operate
+from order_saga.recollection import Recollection
 from order_saga.settings import Limits, OrderSagaSettings
 from order_saga.timers import timers
 
@@ -43,9 +44,15 @@ def compose(of: Book, census: Census) -> Service[Desk]:
         await store.check_versions(of, runtime)
         await census.open(runtime)
 
+    recollection = Recollection()
+
+    def committed(runtime: Runtime, desk: Desk) -> None:
+        census.note(runtime, desk)
+        recollection.note(desk)
+
     return Service(
         name="order_saga",
-        load=partial(store.load, of),
+        load=partial(store.load, of, recollection=recollection),
         save=store.save,
         routes=routes(of),
         gated=Gated(topics=(ORDER_SAGA_COMMANDS,), room=census.room),
@@ -53,7 +60,7 @@ def compose(of: Book, census: Census) -> Service[Desk]:
         workers=[timers(of), census.watch],
         settings=OrderSagaSettings,
         startup=startup,
-        committed=census.note,
+        committed=committed,
     )
 
 

@@ -16,21 +16,26 @@ from libs.messaging.message import Message
 from libs.outbox.transaction import Result, Row, Transaction
 from libs.saga.chance import message_id
 from libs.saga.inputs import Gap, Timeout
-from libs.saga.instance import Status
+from libs.saga.instance import Instance, Status
 from libs.saga.memory import dump, restore
 from libs.saga.sagas import SagaType
 from libs.service.errors import StartupRefused, SystemFault
 from libs.service.runtime import Runtime
 from order_saga.domain import Book, Case, Desk, Due, JournalLine, Operate
+from order_saga.recollection import Left, Recollection
 from order_saga.tables import saga_journal, sagas
 
+NOTHING: Final = Recollection(most=0)
 NEVER: Final[Mapping[int, Gap]] = MappingProxyType({})
 CLAIM: Final = 200
 """How many due sagas one transaction takes."""
 
 BY_ID: Final = """
-    SELECT id, type, version, business_key, partition, status, parked_at, data::text, revision, started_at, finished_at
-    FROM sagas WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
+    SELECT mine.id, type, version, business_key, partition, status, parked_at,
+        CASE WHEN mine.revision = known.revision AND mine.updated_at = known.at THEN NULL ELSE data::text END,
+        mine.revision, started_at, finished_at
+    FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[]) AS known (id, revision, at)
+    JOIN sagas AS mine ON mine.id = known.id ORDER BY mine.id FOR UPDATE OF mine
 """
 BY_ORDER: Final = """
     SELECT id, type, version, business_key, partition, status, parked_at, data::text, revision, started_at, finished_at
@@ -116,14 +121,21 @@ _SHOWN: Final = (
 _LINE: Final = tuple(column for column in saga_journal.c if column.name != "saga_id")
 
 
-async def load(book: Book, tx: Transaction, messages: Sequence[Message[object]]) -> Desk:
+async def load(
+    book: Book,
+    tx: Transaction,
+    messages: Sequence[Message[object]],
+    recollection: Recollection = NOTHING,
+) -> Desk:
     """The sagas that the messages are about, locked in the order of their ids.
 
+    What the recollection still has of them is not read again.
     Raises SystemFault for a saga under way in a version that this process does not know: another
     process of a newer deployment does.
     """
     ids, orders = _sought(messages)
-    rows = await (await _select(tx, ids, orders)).rows()
+    kept = {} if orders else recollection.of(ids)
+    rows = await (await _select(tx, ids, orders, kept)).rows()
     desk = Desk(book, tx.now)
     for (
         saga_id,
@@ -144,7 +156,11 @@ async def load(book: Book, tx: Transaction, messages: Sequence[Message[object]])
         if saga is None:
             desk.retired[order_id, kind] = saga_id
             continue
-        instance = restore(saga, saga_id, Status(status), revision, parked_at, data)
+        instance: Instance[object] = (
+            kept[saga_id].instance
+            if data is None
+            else restore(saga, saga_id, Status(status), revision, parked_at, data)
+        )
         case = Case(instance, order_id, partition, started, ended)
         case.took_room = case.takes_room
         desk.put(case)
@@ -170,10 +186,20 @@ def _sought(messages: Sequence[Message[object]]) -> tuple[list[SagaId], list[Ord
     return sorted(ids), sorted(orders)
 
 
-async def _select(tx: Transaction, ids: list[SagaId], orders: list[OrderId]) -> Result:
+async def _select(
+    tx: Transaction, ids: list[SagaId], orders: list[OrderId], kept: Mapping[SagaId, Left]
+) -> Result:
     """One statement whichever the need, so that rows are locked in one order."""
     if not orders:
-        return await tx.queue(BY_ID, [ids])
+        known = [kept.get(saga_id) for saga_id in ids]
+        return await tx.queue(
+            BY_ID,
+            [
+                ids,
+                [None if left is None else left.instance.revision for left in known],
+                [None if left is None else left.at for left in known],
+            ],
+        )
     if not ids:
         return await tx.queue(BY_ORDER, [orders])
     return await tx.queue(BY_EITHER, [ids, orders])

@@ -21,6 +21,7 @@ from order_saga.app import service
 from order_saga.cancel_completed_order import cancel_completed_order
 from order_saga.create_order import OrderSheet, complete_order, create_order
 from order_saga.domain import Book, Desk
+from order_saga.recollection import Recollection
 from tests.order_saga.answers import good_answers
 from tests.order_saga.desks import BOOK, Office
 from tests.support.builders import a_correlation, a_message, an_order
@@ -68,6 +69,39 @@ async def test_a_saga_is_read_back_as_it_was_written(held: Database, step: str) 
     desk = await load(held, reply_to(office, step))
     assert read_back(desk, office) == office.creating
     assert desk.more_running == 0
+
+
+async def test_what_this_process_committed_last_is_not_read_again(held: Database) -> None:
+    office, recollection = Office().starts(), Recollection()
+    await put(held, office)
+    recollection.note(office.desk)
+    async with a_transaction(held.runtime_dsn) as tx:
+        desk = await store.load(BOOK, tx, [reply_to(office, "open_order")], recollection)
+    assert read_back(desk, office) is office.creating
+
+
+async def test_what_another_process_has_changed_since_is_read(held: Database) -> None:
+    office, recollection = Office().starts(), Recollection()
+    await put(held, office)
+    recollection.note(office.desk)
+    message = reply_to(office, "open_order")
+    async with a_transaction(held.runtime_dsn) as tx:
+        other = await store.load(BOOK, tx, [message])
+        domain.reply(other, message)  # type: ignore[arg-type]
+        await store.save(tx, other)
+    async with a_transaction(held.runtime_dsn) as tx:
+        desk = await store.load(BOOK, tx, [reply_to(office, "validate_products")], recollection)
+    assert read_back(desk, office) == read_back(other, office)
+    assert read_back(desk, office) != office.creating
+
+
+def test_only_so_many_sagas_under_way_are_recollected() -> None:
+    recollection = Recollection(most=1)
+    offices = [Office().starts(), Office().starts()]
+    for office in offices:
+        recollection.note(office.desk)
+    ids = [SagaId(office.order.order_id) for office in offices]
+    assert list(recollection.of(ids)) == ids[1:]
 
 
 async def test_an_altered_saga_is_read_back_as_it_was_written(held: Database) -> None:

@@ -80,7 +80,16 @@ def _locked(tx: Tx, rows: Iterable[Row]) -> Rows:
 
 
 def by_id(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return _locked(tx, [row for key in parameters[0] if (row := tx.get("sagas", key))])
+    known = {key: left for key, *left in transposed(parameters)}
+    rows = _locked(tx, [row for key in known if (row := tx.get("sagas", key))])
+    return [_unless_known(row, known[row[0]], tx.get("sagas", row[0])) for row in rows]
+
+
+def _unless_known(loaded: tuple[Any, ...], known: list[Any], row: Row | None) -> tuple[Any, ...]:
+    if row is None or known != [row["revision"], row["updated_at"]]:
+        return loaded
+    data = _LOADED.index("data")
+    return (*loaded[:data], None, *loaded[data + 1 :])
 
 
 def by_order(tx: Tx, parameters: Sequence[Any]) -> Rows:
