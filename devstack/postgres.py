@@ -43,6 +43,7 @@ SETTINGS: Mapping[str, str] = {
     "jit": "off",
     # Queue tables die as fast as they grow.
     "autovacuum_naptime": "20s",
+    "default_statistics_target": "10",  # rows are found by keys: a young database is analysed all the time for nothing
     "autovacuum_vacuum_cost_delay": "1ms",
     "timezone": "UTC",
     "log_timezone": "UTC",
