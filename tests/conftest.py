@@ -132,7 +132,7 @@ async def operator(shop: Shop, info: StackInfo) -> Operator:
     async def ask() -> Operator:
         return await shop.operator(info.operator.email, info.operator.password)
 
-    return await eventually(ask, within=20)
+    return await eventually(ask, within=60)
 
 
 @pytest.fixture
