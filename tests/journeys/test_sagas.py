@@ -145,7 +145,9 @@ async def test_cancelled_at_any_moment(info: StackInfo, shop: Shop, operator: Op
                 answer = await customer.cancel(order_id)
                 return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
-            answer = await eventually(told, within=REST_SECONDS, every=1, what="an answer to the cancellation")
+            answer = await eventually(
+                told, within=REST_SECONDS, every=1, what="an answer to the cancellation"
+            )
             assert answer.status_code == httpx.codes.ACCEPTED, answer.text
             cancelled.append((customer, order_id))
 
