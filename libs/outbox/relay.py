@@ -238,8 +238,11 @@ class Relay:
         self._checked_at = now
         if self._alone:
             self._alone = await writers.still_alone(connection)
-        else:
-            self._alone = await writers.alone_again(connection, self._lane)
+        elif await writers.alone_again(connection, self._lane):
+            self._alone = True
+            self._doubt_until = (
+                now + DOUBT_SECONDS
+            )  # who has gone may have left something that is about to commit
         if not self._alone:
             self._handover.close()
             self._must_look = True

@@ -152,9 +152,13 @@ class Engine(Generic[State]):
 
     async def consume(self, consumption: Consumption[State]) -> None:
         """Read and handle until cancelled, once this process is known among those who write to the outbox."""
+        await self._joined()
+        await consumption.run()
+
+    async def _joined(self) -> None:
+        """Wait until this process is known among those who write to the outbox: others may take themselves for alone."""
         for relay in self.relays:
             await relay.joined.wait()
-        await consumption.run()
 
     async def prepare(self, stop: asyncio.Event) -> None:
         """Wait for the database, and let the service look at it; gives up when `stop` is set."""
@@ -182,6 +186,7 @@ class Engine(Generic[State]):
     async def _keep_running(self, worker: Worker) -> None:
         delay = FIRST_BACK_OFF_SECONDS
         name = getattr(worker, "__qualname__", repr(worker))
+        await self._joined()
         while True:
             try:
                 await worker(self.runtime)
@@ -225,6 +230,7 @@ class Engine(Generic[State]):
         return await self._batch.feed(self._database.transaction, source)
 
     async def _put(self, tx: Transaction, messages: Sequence[Outgoing]) -> None:
+        await self._joined()
         now = rfc3339(tx.now)
         await mailbox.put(
             tx,
