@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 from types import MappingProxyType
 from typing import Final
 
@@ -169,7 +170,7 @@ async def recovery(bench: Bench) -> AsyncIterator[Result]:
     result = await meter.result("recovery", "200, kill -9 order_saga", outcome)
     seconds = result.sagas_by_second
     until_kill, from_back = int(killed - outcome.window_from), int(back - outcome.window_from)
-    before = sum(seconds[:until_kill]) / max(1, until_kill)
+    before = median(seconds[:until_kill])  # the first second has what the warm-up left under way
     regained = next((n for n, rate in enumerate(seconds[from_back:]) if rate >= 0.9 * before), -1)
     notes = {"down_s": round(back - killed, 1), "back_at_90_percent_after_s": regained}
     yield replace(result, notes=notes)
