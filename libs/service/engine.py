@@ -79,6 +79,8 @@ class Engine(Generic[State]):
         self._settings = settings
         self._ports = ports
         self._done = done
+        self._runs = False
+        """Whether its parts are run, so that there is a relay which may have to join the writers first."""
         self._log = structlog.get_logger("host")
         self._database = ports.database
         self._codec = Codec(service.name, settings.topic_prefix)
@@ -162,6 +164,7 @@ class Engine(Generic[State]):
 
     async def prepare(self, stop: asyncio.Event) -> None:
         """Wait for the database, and let the service look at it; gives up when `stop` is set."""
+        self._runs = True
         delay = FIRST_BACK_OFF_SECONDS
         while not stop.is_set():
             try:
@@ -230,7 +233,8 @@ class Engine(Generic[State]):
         return await self._batch.feed(self._database.transaction, source)
 
     async def _put(self, tx: Transaction, messages: Sequence[Outgoing]) -> None:
-        await self._joined()
+        if self._runs:
+            await self._joined()
         now = rfc3339(tx.now)
         await mailbox.put(
             tx,
