@@ -15,6 +15,8 @@ from tests.support.shop import Customer, Operator
 COLLECTION: Final = Path(__file__).parents[2] / "docs" / "postman" / "order-platform.postman_collection.json"
 NEWMAN: Final = ("npx", "--yes", "newman@6.2.1")
 FETCH_SECONDS: Final = 120.0
+RUN_SECONDS: Final = 900.0
+"""Two orders of the collection end by a time-out of their own, each a minute after it was placed."""
 pytestmark = pytest.mark.skipif(shutil.which("npx") is None, reason="npm is not there")
 
 
@@ -48,7 +50,12 @@ async def newman(info: StackInfo, collection: Path, **variables: str) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), timeout=300)
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), timeout=RUN_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        pytest.fail(f"newman has not ended within {RUN_SECONDS:.0f} s")
     assert process.returncode == 0, said.decode(errors="replace")[-6_000:]
 
 
