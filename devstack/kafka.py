@@ -13,7 +13,7 @@ from pathlib import Path
 from devstack import processes, toolchain
 from devstack.errors import StackError
 from devstack.processes import ProcessId
-from devstack.readiness import until_ready
+from devstack.readiness import START_SECONDS, until_ready
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 _REPLICAS = 3
@@ -93,7 +93,7 @@ class EmbeddedKafka:
         self._process = processes.launch(argv, log=self.log, cwd=self.data_dir)
         return self._process
 
-    async def ready(self, process: ProcessId, within: float = 60) -> None:
+    async def ready(self, process: ProcessId, within: float = START_SECONDS) -> None:
         """Return once this node answers as a broker; it opens its port only after the controller let it in."""
         await until_ready(
             f"Kafka on port {self.port}",

@@ -17,7 +17,7 @@ import psycopg
 from devstack import processes, server_account
 from devstack.errors import StackError
 from devstack.processes import ProcessId
-from devstack.readiness import until_ready
+from devstack.readiness import START_SECONDS, until_ready
 
 _ADMIN = "postgres"
 
@@ -102,7 +102,7 @@ class EmbeddedPostgres:
         )
         return self._process
 
-    async def ready(self, process: ProcessId, within: float = 60) -> None:
+    async def ready(self, process: ProcessId, within: float = START_SECONDS) -> None:
         """Return once a query is answered; crash recovery is waited for."""
         await until_ready(
             f"PostgreSQL on port {self.port}", self._answers, process=process, log=self.log, within=within

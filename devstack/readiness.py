@@ -10,6 +10,8 @@ from devstack.processes import ProcessId
 
 _BETWEEN_QUESTIONS = 0.05
 _TAIL_BYTES = 2_000
+START_SECONDS = 180.0
+"""For a start on a machine that is busy with other things; what ends while it starts is told at once."""
 
 
 async def until_ready(

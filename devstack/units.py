@@ -13,13 +13,12 @@ from devstack.kafka import EmbeddedKafka
 from devstack.layout import CHECKOUT, SERVICE_PORTS, Layout
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ProcessId
-from devstack.readiness import http_ok, until_ready
+from devstack.readiness import START_SECONDS, http_ok, until_ready
 from devstack.records import Secrets, kafka_cluster
 from migrations.provision import access
 
 CARD_PROVIDER: Final = "card_provider"
 _BROKERS: Final = ("kafka", "kafka_2", "kafka_3")
-_START_SECONDS: Final = 60.0
 _OWN_SETTINGS: Final = ("POSTGRES_URL", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 
 
@@ -154,5 +153,5 @@ async def _until_http_ready(name: str, port: int, log: Path, process: ProcessId)
         lambda: http_ok(port, "/readyz"),
         process=process,
         log=log,
-        within=_START_SECONDS,
+        within=START_SECONDS,
     )

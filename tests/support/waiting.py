@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 async def eventually(
-    ask: Callable[[], Awaitable[T | None]], *, within: float = 10.0, every: float = 0.02, what: str = ""
+    ask: Callable[[], Awaitable[T | None]], *, within: float = 30.0, every: float = 0.02, what: str = ""
 ) -> T:
     """The first answer of `ask` that is neither None nor False; asked again after `every` seconds.
 
