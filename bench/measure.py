@@ -77,11 +77,16 @@ class Meter:
         counted = await counters.read(_with(info, beside))
         return cls(stack, beside, counted, await opened(info.postgres_admin))
 
+    @property
+    def info(self) -> StackInfo:
+        """Where everything is now, the processes beside the stack included."""
+        return _with(self._stack.info, self._beside)
+
     async def result(self, scenario: str, load: str, outcome: Outcome) -> Result:
         """Wait until no order is under way, and boil everything down."""
-        info = self._stack.info
+        info = self.info
         await quiet(info.postgres_admin, info.kafka_bootstrap, within=QUIET_SECONDS)
-        used = counters.used(self._counted, await counters.read(_with(info, self._beside)))
+        used = counters.used(self._counted, await counters.read(info))
         ends = await ends_of(self._stack, [p.order_id for p in outcome.orders if p.order_id is not None])
         violations = await audit(info.postgres_admin, self._before, bootstrap=info.kafka_bootstrap)
         return boiled_down(scenario, load, outcome, ends, used, [str(each) for each in violations])
@@ -95,11 +100,9 @@ def _with(info: StackInfo, beside: Mapping[str, Twin]) -> StackInfo:
     )
 
 
-async def measured(
-    scenario: str, load: str, stack: Stack, plan: Plan, beside: Mapping[str, Twin] = NOBODY
-) -> Result:
+async def measured(scenario: str, load: str, stack: Stack, plan: Plan) -> Result:
     """One load from its first order to quiet, with its costs and its books."""
-    meter = await Meter.started(stack, beside)
+    meter = await Meter.started(stack)
     return await meter.result(scenario, load, await generate(plan))
 
 

@@ -9,9 +9,12 @@ from statistics import median
 from types import MappingProxyType
 from typing import Final
 
+import uuid_utils.compat
+
 from bench import counters
 from bench.cores import one_core
 from bench.growth import grow
+from bench.key_order import overtakings
 from bench.measure import QUIET_SECONDS, Meter, ends_of, generate, measured
 from bench.plan import Plan
 from bench.result import Result
@@ -177,11 +180,24 @@ async def recovery(bench: Bench) -> AsyncIterator[Result]:
 
 
 async def scaled(bench: Bench) -> AsyncIterator[Result]:
-    """Two processes of the orchestrator and of the inventory share the partitions."""
-    async with twins(bench.stack, ("order_saga", "inventory")) as beside:
-        plan = replace(await bench.plan(), in_flight=200)
-        result = await measured("scaled", "200", bench.stack, plan, beside)
-    yield replace(result, load="200, two order_saga, two inventory")
+    """Two processes of the orchestrator and of the inventory share the partitions; nothing may overtake."""
+    services = ("order_saga", "inventory")
+    since = uuid_utils.compat.uuid7()
+    async with twins(bench.stack, services) as beside:
+        meter = await Meter.started(bench.stack, beside)
+        before = await counters.read(meter.info)
+        outcome = await generate(replace(await bench.plan(), in_flight=200))
+        used = counters.used(before, await counters.read(meter.info))
+        result = await meter.result("scaled", "200, two order_saga, two inventory", outcome)
+    wrong = await overtakings(bench.stack.info.kafka_bootstrap, since)
+    shares = {
+        f"{service}_twin_share": round(
+            used.records[f"{service}_twin"] / max(1, used.records[service] + used.records[f"{service}_twin"]),
+            2,
+        )
+        for service in services
+    }
+    yield replace(result, books=[*result.books, *wrong], notes={"overtakings": float(len(wrong)), **shares})
 
 
 async def _closed(bench: Bench, scenario: str, in_flight: int) -> Result:
