@@ -132,8 +132,14 @@ class Customer(Account):
         return await self.send("POST", "/api/orders", body, Idempotency_Key=key or uuid4().hex, **headers)
 
     async def order(self, method: UUID, lines: Sequence[tuple[UUID, int]], *, key: str | None = None) -> UUID:
-        """Place an order that must be accepted; its id."""
-        response = await self.post_order(method, lines, key=key)
+        """Place an order that must be accepted; its id. Asks again, with its key, where the shop says "try again"."""
+        known = key or uuid4().hex
+
+        async def told() -> httpx.Response | None:
+            response = await self.post_order(method, lines, key=known)
+            return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+        response = await eventually(told, within=END_SECONDS, every=1, what="an answer to an order")
         assert response.status_code == httpx.codes.ACCEPTED, response.text
         return UUID(response.json()["order_id"])
 
