@@ -126,6 +126,10 @@ _LINKS: Final[Mapping[tuple[str, str], Document]] = {
         "events": {"operationId": "streamOrderEvents", "parameters": _ORDER_ID},
         "cancel": {"operationId": "cancelOrder", "parameters": _ORDER_ID},
     },
+    ("getOrder", "200"): {
+        "events": {"operationId": "streamOrderEvents", "parameters": _ORDER_ID},
+        "cancel": {"operationId": "cancelOrder", "parameters": _ORDER_ID},
+    },
     ("cancelOrder", "202"): {"order": {"operationId": "getOrder", "parameters": _ORDER_ID}},
     ("listOrders", "200"): {
         "newest": {"operationId": "getOrder", "parameters": {"order_id": "$response.body#/items/0/order_id"}},
@@ -144,6 +148,15 @@ _LINKS: Final[Mapping[tuple[str, str], Document]] = {
     },
     ("addPaymentMethod", "201"): {
         "remove": {"operationId": "removePaymentMethod", "parameters": {"method_id": "$response.body#/id"}},
+    },
+    ("addCategory", "201"): {
+        "products": {"operationId": "listProducts", "parameters": {"category_id": "$response.body#/id"}},
+    },
+    ("register", "201"): {
+        "login": {
+            "operationId": "login",
+            "requestBody": {"email": "$request.body#/email", "password": "$request.body#/password"},
+        },
     },
     ("login", "200"): {
         "refresh": {

@@ -77,6 +77,12 @@ def test_links_name_operations_and_their_parameters() -> None:
     for link in linked:
         names = {parameter["name"] for parameter in known[link["operationId"]].get("parameters", [])}
         assert set(link.get("parameters", {})) <= names
+        if "requestBody" in link:
+            reference = known[link["operationId"]]["requestBody"]["content"]["application/json"]["schema"][
+                "$ref"
+            ]
+            asked = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
+            assert set(link["requestBody"]) == set(asked["required"])
 
 
 def test_schemas_are_valid_and_their_examples_fit() -> None:
