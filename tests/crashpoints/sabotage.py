@@ -64,12 +64,18 @@ class Sabotage:
         await self._publish(load, record)
 
     async def guilty(self, load: Load) -> None:
-        """A command of nobody's, whose handling fails until it is a dead letter."""
-        order = an_order_id()
-        command = ReserveInventory(
-            order_id=order, lines=(Line(product_id=ProductId(self._banned), quantity=1),)
+        """Two commands of nobody's, whose handling fails until they are dead letters; they come together."""
+        lines = (Line(product_id=ProductId(self._banned), quantity=1),)
+        await self._publish(
+            load,
+            *(
+                a_record(
+                    ReserveInventory(order_id=order, lines=lines),
+                    correlation=a_correlation(order, "reserve_inventory"),
+                )
+                for order in (an_order_id(), an_order_id())
+            ),
         )
-        await self._publish(load, a_record(command, correlation=a_correlation(order, "reserve_inventory")))
 
     async def mended(self, load: Load) -> None:
         """An order whose reservation fails at first, and is tried again once the cause is gone."""
@@ -104,9 +110,9 @@ class Sabotage:
         cursor = await self._inventory.execute(WAITS, [str(product)])
         return await cursor.fetchone() is not None
 
-    async def _publish(self, load: Load, record: RawRecord) -> None:
-        [placed] = await self._topics.publish(record)
-        load.poison.add((placed.topic, placed.partition, placed.offset))
+    async def _publish(self, load: Load, *records: RawRecord) -> None:
+        for placed in await self._topics.publish(*records):
+            load.poison.add((placed.topic, placed.partition, placed.offset))
 
 
 @asynccontextmanager
