@@ -36,7 +36,9 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> ComposeStack:
     )
     own = {
         "COMPOSE_ENV_FILES": str(env_file),
-        "COMPOSE_PROJECT_NAME": f"order-saga-test-{secrets.token_hex(3)}",
+        "COMPOSE_PROJECT_NAME": os.environ.get(
+            "TEST_COMPOSE_PROJECT", f"order-saga-test-{secrets.token_hex(3)}"
+        ),
         **SHORT_DEADLINES,
     }
     return ComposeStack(folder, own)
