@@ -119,6 +119,6 @@ async def test_a_transaction_larger_than_the_networks_buffers_is_committed(backi
             narrow.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         finally:
             narrow.detach()
-        async with asyncio.timeout(30), transaction(connection) as tx:
+        async with asyncio.timeout(120), transaction(connection) as tx:
             length = await tx.queue("SELECT length(%s::text)", [LARGE])
         assert await length.fetched() == [(len(LARGE),)]
