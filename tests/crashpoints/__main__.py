@@ -79,6 +79,7 @@ def main() -> int:
     results = asyncio.run(_run(armings, folder, offset, int(environ.get("ROUND") or "16")))
     report = table(results, time.monotonic() - started)
     _say("", report)
+    folder.mkdir(parents=True, exist_ok=True)  # the stack in it is gone
     (folder / "crash-points.md").write_text(report, "utf-8")
     return int(any(result.wrong for result in results))
 
