@@ -88,7 +88,7 @@ bench: $(DEV) ## measure (DURATION, SCENARIO)
 model: $(RUN) ## explore every interleaving of sagas and participants in small worlds (STATES=200000 stops there)
 	@$(PYTHON) -m tests.model
 
-simulation: $(RUN) ## run the whole platform on a simulated clock, store and broker, with faults (SEEDS=700000-702000, both included; SEED=700006 with its trace)
+simulation: $(RUN) ## run the whole platform on a simulated clock, store and broker, with faults (SEEDS=700000-702000, both included; SEED=700006 with its trace, TIMES=100 for its hashes)
 	@$(PYTHON) -m tests.simulation
 
 ablations: $(RUN) ## leave out each safeguard alone, and find what it prevents (A=arming,tombstone)

@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - what it prints is its interface
-"""Runs seeds of the simulation: `SEEDS=700000-702000 python -m tests.simulation`, or one with its trace: `SEED=700006`."""
+"""Runs seeds of the simulation: `SEEDS=700000-702000 python -m tests.simulation`, or one with its trace: `SEED=700006`, or so many `TIMES`."""
 
 import os
 import sys
@@ -58,6 +58,15 @@ def one(seed: int) -> int:
     return len(seen.findings)
 
 
+def again(seed: int, times: int) -> int:
+    """Run a seed so many times; how many other traces than one there were."""
+    with simulating():
+        digests = Counter(run(seed).digest for _ in range(times))
+    for digest, count in digests.items():
+        print(f"seed {seed}, trace {digest}: {count} times")
+    return len(digests) - 1
+
+
 def _tell(seen: Seen) -> None:
     print(f"\nVIOLATIONS in seed {seen.seed}; replay it with `make simulation SEED={seen.seed}`:")
     for invariant, finding in seen.findings[:10]:
@@ -78,6 +87,7 @@ def processes() -> int:
 
 if __name__ == "__main__":
     if given := os.environ.get("SEED"):
-        sys.exit(one(int(given)) > 0)
+        times = int(os.environ.get("TIMES") or "1")
+        sys.exit((one(int(given)) if times == 1 else again(int(given), times)) > 0)
     lowest, _, highest = (os.environ.get("SEEDS") or "700000-700099").partition("-")
     sys.exit(several(int(lowest), int(highest or lowest)) > 0)
