@@ -27,8 +27,6 @@ STEPS: Final = {
 TIMES: Final = (
     Substitute(libs.outbox.relay, "SAFETY_POLL_SECONDS", 1.0),
     Substitute(libs.outbox.relay, "SHARED_POLL_SECONDS", 0.1),
-    Substitute(libs.outbox.relay, "ALONE_CHECK_SECONDS", 1.5),
-    Substitute(libs.outbox.relay, "DELETE_WITHIN_SECONDS", 0.5),
     Substitute(libs.outbox.relay, "LOOK_SECONDS", 2.0),
     Substitute(libs.outbox.relay, "MAX_BACK_OFF_SECONDS", 2.0),
     Substitute(libs.service.consumption, "POLL_MS", 1_500),
