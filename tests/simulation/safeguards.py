@@ -19,7 +19,7 @@ from tests.simulation import careless
 from tests.simulation.running import Seen, run, simulating
 from tests.simulation.store import Handler
 
-SEEDS: Final = 60
+SEEDS: Final = 250
 """So many seeds at most are run to notice that a safeguard is missing."""
 
 
