@@ -14,6 +14,9 @@ from libs.outbox.arrays import ColumnDumper
 from libs.outbox.pipeline import Connection
 from libs.outbox.transaction import Row, Transaction
 
+NEVER_BY_ITSELF: Final = None
+"""When psycopg prepares statements: what it has prepared it deallocates after a rollback, and all others with it."""
+
 SESSION: Final = {
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "2s",
@@ -37,6 +40,7 @@ async def connect(dsn: str, *, name: str, **session: str) -> Connection:
     options = " ".join(f"-c {key}={value}" for key, value in (SESSION | session).items())
     connection = await Connection.connect(
         dsn,
+        prepare_threshold=NEVER_BY_ITSELF,
         autocommit=True,  # `transaction` says itself where one begins
         application_name=name,
         options=options,

@@ -11,7 +11,7 @@ from typing import Any, Final, LiteralString, TypeAlias
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import Params, PQGen, Query
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import PipelineAborted, error_from_result
+from psycopg.errors import InvalidSqlStatementName, PipelineAborted, error_from_result
 from psycopg.generators import send
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
@@ -41,7 +41,10 @@ class StatementResult:
         """Take the result, or raise the error that it is."""
         (result,) = results
         if result.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(result, encoding="utf-8")
+            error = error_from_result(result, encoding="utf-8")
+            if isinstance(error, InvalidSqlStatementName):
+                self._connection.prepared.clear()  # somebody has deallocated them: all are prepared anew
+            raise error
         if result.status == ExecStatus.PIPELINE_ABORTED:
             raise PipelineAborted("a statement before this one failed")
         if self._prepares is not None:

@@ -8,7 +8,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from libs.outbox.connection import SESSION, connect, prepare, transaction
+from libs.outbox.connection import NEVER_BY_ITSELF, SESSION, connect, prepare, transaction
 from libs.outbox.pipeline import Connection, Statements
 from libs.outbox.transaction import Row, Transaction
 
@@ -45,6 +45,7 @@ class Database:
             kwargs={
                 "application_name": f"{service} pool",
                 "autocommit": True,
+                "prepare_threshold": NEVER_BY_ITSELF,
                 "options": options,
                 "connect_timeout": 5,
             },

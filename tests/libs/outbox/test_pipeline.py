@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import psycopg
 import pytest
+from sqlalchemy import literal, select
 
 from libs.outbox.connection import connect, transaction
 from libs.outbox.pipeline import Connection, numbered
@@ -122,3 +123,24 @@ async def test_a_transaction_larger_than_the_networks_buffers_is_committed(backi
         async with asyncio.timeout(120), transaction(connection) as tx:
             length = await tx.queue("SELECT length(%s::text)", [LARGE])
         assert await length.fetched() == [(len(LARGE),)]
+
+
+async def test_statements_outlive_a_rollback_whatever_else_was_asked(connection: Connection) -> None:
+    often = select(literal(1))
+    for _ in range(7):  # so often that psycopg would prepare it
+        async with transaction(connection) as tx:
+            await tx.select(often)
+    await note(connection, 1)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await note(connection, 1)
+    await note(connection, 2)
+    assert await noted(connection) == [1, 2]
+
+
+async def test_statements_that_somebody_deallocated_are_prepared_anew(connection: Connection) -> None:
+    await note(connection, 1)
+    await connection.execute("DEALLOCATE ALL")
+    with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+        await note(connection, 2)
+    await note(connection, 2)
+    assert await noted(connection) == [1, 2]
