@@ -359,8 +359,12 @@ class Session:
             tx.snapshot = self.database.version
             if (mishap := self.database.mishap(self)) is not None:
                 raise mishap
+        before = {name: dict(changed) for name, changed in tx.writes.items()}
         try:
             rows = self.database.handlers[statement](tx, parameters)
+        except Waiting:
+            tx.writes = before  # it will be done from its beginning, and must not meet its own rows
+            raise
         except psycopg.Error as error:
             self._play(statement, parameters, error, waited=waited)
             raise
