@@ -5,7 +5,7 @@ each. Its partitions are made and dropped by `inbox_maintain()`, which runs with
 rights because services have none to create tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alembic import op
 
@@ -130,22 +130,24 @@ def create_v1(*, consumer: bool) -> None:
         op.execute(_CONSUMER)
 
 
-def unanalyze(table: str, *columns: str) -> None:
-    """Gather no statistics on columns that are never searched by.
+def unanalyze(documents: Mapping[str, Sequence[str]]) -> None:
+    """Gather no statistics on a service's columns, by table, that are never searched by, nor on the outbox's.
 
     Comparing thousands of documents with each other is most of what ANALYZE costs, and a young
     database is analysed every minute.
     """
-    op.execute(_statistics(table, columns, "0"))
+    _statistics(documents, "0")
 
 
-def analyze_again(table: str, *columns: str) -> None:
+def analyze_again(documents: Mapping[str, Sequence[str]]) -> None:
     """Undo `unanalyze`."""
-    op.execute(_statistics(table, columns, "DEFAULT"))
+    _statistics(documents, "DEFAULT")
 
 
-def _statistics(table: str, columns: Sequence[str], target: str) -> str:
-    return f"ALTER TABLE {table} " + ", ".join(f"ALTER {name} SET STATISTICS {target}" for name in columns)
+def _statistics(documents: Mapping[str, Sequence[str]], target: str) -> None:
+    for table, columns in {"outbox": ("headers", "payload"), **documents}.items():
+        altered = ", ".join(f"ALTER {name} SET STATISTICS {target}" for name in columns)
+        op.execute(f"ALTER TABLE {table} {altered}")
 
 
 def drop_v1(*, consumer: bool) -> None:

@@ -7,17 +7,14 @@ down_revision: str | None = "0001"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-_DOCUMENTS = (
-    ("outbox", "headers", "payload"),
-    ("payment_attempts", "waiters"),
-)
+_DOCUMENTS = {
+    "payment_attempts": ("waiters",),
+}
 
 
 def upgrade() -> None:
-    for table, *columns in _DOCUMENTS:
-        unanalyze(table, *columns)
+    unanalyze(_DOCUMENTS)
 
 
 def downgrade() -> None:
-    for table, *columns in _DOCUMENTS:
-        analyze_again(table, *columns)
+    analyze_again(_DOCUMENTS)

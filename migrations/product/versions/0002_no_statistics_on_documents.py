@@ -7,14 +7,10 @@ down_revision: str | None = "0001"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-_DOCUMENTS = (("outbox", "headers", "payload"),)
-
 
 def upgrade() -> None:
-    for table, *columns in _DOCUMENTS:
-        unanalyze(table, *columns)
+    unanalyze({})
 
 
 def downgrade() -> None:
-    for table, *columns in _DOCUMENTS:
-        analyze_again(table, *columns)
+    analyze_again({})
