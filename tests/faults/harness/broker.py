@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from tests.faults.platform import COMMAND_TOPICS, EVENT_TOPICS
+from tests.support.topics import RawRecord, Topics
 
 TOPICS: Final = (*COMMAND_TOPICS, *EVENT_TOPICS)
 DELETE_GROUPS: Final = 42
@@ -71,22 +72,10 @@ class Broker:
 
     async def write(self, records: Sequence[Raw]) -> list[tuple[str, int, int]]:
         """Append records as they are; returns where each lies. A partition below 0 is chosen by the key."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=20)
-        await producer.start()
-        try:
-            sends = [
-                await producer.send(
-                    r.topic,
-                    key=r.key,
-                    value=r.value,
-                    headers=list(r.headers),
-                    partition=r.partition if r.partition >= 0 else None,
-                )
-                for r in records
-            ]
-            placed = await asyncio.gather(*sends)
-        finally:
-            await producer.stop()
+        topics = Topics(self._bootstrap, prefix="", partitions=0)
+        placed = await topics.publish(
+            *(RawRecord(r.topic, r.key, r.value, r.headers, r.partition) for r in records)
+        )
         return [(one.topic, one.partition, one.offset) for one in placed]
 
     async def forget(self, topic: str) -> dict[Place, int]:
