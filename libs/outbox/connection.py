@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline
@@ -13,9 +13,6 @@ from libs.crash_points import reach
 from libs.outbox.arrays import ColumnDumper
 from libs.outbox.pipeline import Connection
 from libs.outbox.transaction import Row, Transaction
-
-NEVER_BY_ITSELF: Final = None
-"""When psycopg prepares statements: what it has prepared it deallocates after a rollback, and all others with it."""
 
 SESSION: Final = {
     "idle_in_transaction_session_timeout": "5s",
@@ -32,24 +29,31 @@ SESSION: Final = {
 }
 
 
+def parameters(name: str, **session: str) -> dict[str, Any]:
+    """How every connection of a service is opened; `session` adds to the server settings of `SESSION`."""
+    return {
+        "application_name": name,
+        "autocommit": True,  # `transaction` says itself where one begins
+        # What psycopg prepares by itself it deallocates after a rollback, and all other statements with it.
+        "prepare_threshold": None,
+        "options": " ".join(f"-c {key}={value}" for key, value in (SESSION | session).items()),
+        "connect_timeout": 5,
+    }
+
+
 async def connect(dsn: str, *, name: str, **session: str) -> Connection:
     """Open a connection in autocommit mode; `session` adds to the server settings of `SESSION`.
 
     Raises psycopg.OperationalError.
     """
-    options = " ".join(f"-c {key}={value}" for key, value in (SESSION | session).items())
     connection = await Connection.connect(
         dsn,
-        prepare_threshold=NEVER_BY_ITSELF,
-        autocommit=True,  # `transaction` says itself where one begins
-        application_name=name,
-        options=options,
-        connect_timeout=5,
         keepalives=1,
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
+        **parameters(name, **session),
     )
     prepare(connection)
     return connection

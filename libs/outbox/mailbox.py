@@ -177,21 +177,23 @@ Outlet: TypeAlias = Callable[[Sequence[tuple[int, OutboxRow]]], None]
 """Who is told, after the commit, which messages lie in the outbox under which ids; none when nobody knows whether any do."""
 
 
+def put_columns(rows: Sequence[OutboxRow]) -> list[list[object]]:
+    """The parameters of `PUT`."""
+    return [
+        [row.message_id for row in rows],
+        [row.topic for row in rows],
+        [row.key for row in rows],
+        [row.key_hash for row in rows],
+        [row.type for row in rows],
+        [orjson.dumps(row.headers).decode() for row in rows],
+        [row.payload for row in rows],
+    ]
+
+
 async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> None:
     """Put messages into the outbox, in this order; `outlet` is told once they are committed."""
     if rows:
-        put = await tx.queue(
-            PUT,
-            [
-                [row.message_id for row in rows],
-                [row.topic for row in rows],
-                [row.key for row in rows],
-                [row.key_hash for row in rows],
-                [row.type for row in rows],
-                [orjson.dumps(row.headers).decode() for row in rows],
-                [row.payload for row in rows],
-            ],
-        )
+        put = await tx.queue(PUT, put_columns(rows))
 
         async def hand_over() -> None:
             ids = [row[0] for row in await put.rows()]

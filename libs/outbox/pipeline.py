@@ -165,9 +165,8 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         key = statement, tuple(given.types or ())
         name = self.prepared.get(key)
         if name is None:
-            name = b"s%d" % next(
-                self._numbers
-            )  # until the server has said that it has it, each time a new one
+            # Until the server has said that it has the statement, each time a new name.
+            name = b"s%d" % next(self._numbers)
             self.pgconn.send_prepare(name, numbered(statement), param_types=key[1])
             pipeline.expect(StatementResult(self, (key, name)))
         self.pgconn.send_query_prepared(name, values, param_formats=given.formats, result_format=_BINARY)

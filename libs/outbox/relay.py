@@ -240,9 +240,8 @@ class Relay:
             self._alone = await writers.still_alone(connection)
         elif await writers.alone_again(connection, self._lane):
             self._alone = True
-            self._doubt_until = (
-                now + DOUBT_SECONDS
-            )  # who has gone may have left something that is about to commit
+            # Who has gone may have left something that is about to commit.
+            self._doubt_until = now + DOUBT_SECONDS
         if not self._alone:
             self._handover.close()
             self._must_look = True
@@ -277,7 +276,7 @@ class Relay:
             self._alone and not self._away and not self._refused and self._looked_at >= self._doubt_until
         )
         self._handover.begin_look(alone=undisturbed)
-        cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
+        cursor = await connection.execute(statement, parameters, binary=True)
         rows = await cursor.fetchall()
         if rows:
             reach("relay.looked")
@@ -315,7 +314,7 @@ class Relay:
         while self._acknowledged:
             ids, self._acknowledged = self._acknowledged, []
             reach("relay.before_delete")
-            await connection.execute(DELETE, [ids], prepare=True, binary=True)
+            await connection.execute(DELETE, [ids], binary=True)
             reach("relay.deleted")
 
     def _next(self) -> tuple[LiteralString, list[object]]:

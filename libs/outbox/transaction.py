@@ -37,10 +37,6 @@ class Result:
             self._rows = await self._cursor.fetchall()
         return self._rows
 
-    async def count(self) -> int:
-        """How many rows a statement with RETURNING gave back; waits like `rows`."""
-        return len(await self.rows())
-
 
 class Transaction:
     """A transaction in pipeline mode (libpq, "Pipeline Mode"): statements travel together.

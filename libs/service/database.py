@@ -8,7 +8,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from libs.outbox.connection import NEVER_BY_ITSELF, SESSION, connect, prepare, transaction
+from libs.outbox.connection import connect, parameters, prepare, transaction
 from libs.outbox.pipeline import Connection, Statements
 from libs.outbox.transaction import Row, Transaction
 
@@ -32,7 +32,6 @@ class Database:
         self._dsn = dsn
         self._service = service
         self.statements = Statements()
-        options = " ".join(f"-c {key}={value}" for key, value in SESSION.items())
         self._pool: AsyncConnectionPool[_Pooled] = AsyncConnectionPool(
             dsn,
             connection_class=_Pooled,
@@ -42,13 +41,7 @@ class Database:
             timeout=POOL_WAIT_SECONDS,
             check=_see_alive,
             configure=self._configure,
-            kwargs={
-                "application_name": f"{service} pool",
-                "autocommit": True,
-                "prepare_threshold": NEVER_BY_ITSELF,
-                "options": options,
-                "connect_timeout": 5,
-            },
+            kwargs=parameters(f"{service} pool"),
             name=service,
         )
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from libs.messaging.codec import OutboxRow
 from libs.messaging.producer import RecordProducer, Sent
 from libs.messaging.record import Sendable, TopicPartition
@@ -33,21 +31,12 @@ async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) 
     session = tx._connection._session  # type: ignore[attr-defined]
     apart = session.database.open(session.process, "apart")
     numbers: list[int] = []
-    columns: list[list[object]] = [
-        [row.message_id for row in rows],
-        [row.topic for row in rows],
-        [row.key for row in rows],
-        [row.key_hash for row in rows],
-        [row.type for row in rows],
-        [orjson.dumps(row.headers).decode() for row in rows],
-        [row.payload for row in rows],
-    ]
 
     def answered(results: list[Rows] | BaseException) -> None:
         if not isinstance(results, BaseException):
             numbers.extend(row[0] for row in results[0])
 
-    apart.arrive(Request([(mailbox.PUT, columns)], answered))
+    apart.arrive(Request([(mailbox.PUT, mailbox.put_columns(rows))], answered))
     apart.die()
     outlet(list(zip(numbers, rows, strict=False)))
 
