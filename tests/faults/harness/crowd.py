@@ -3,7 +3,7 @@
 import httpx
 
 from devstack.preparation import OPERATOR_EMAIL
-from tests.faults.harness.load import Buyer, Crowd
+from tests.faults.harness.load import Buyer, Crowd, Person
 from tests.faults.harness.stage import Stage
 from tests.support.shop import PASSWORD, Shop
 
@@ -18,14 +18,17 @@ async def gathered(stage: Stage) -> Crowd:
         operator = await shop.operator(OPERATOR_EMAIL, stage.operator_password())
         solvent = [await shop.customer(cents=CENTS) for _ in range(6)]
         poor = await shop.customer(cents=0)
+        rich, broke = [Person(one.email, one.token) for one in solvent], Person(poor.email, poor.token)
         products = [await operator.product(cents=100 + 7 * n, stock=STOCK) for n in range(12)]
         return Crowd(
-            wallets=[Buyer(one.token, await one.wallet()) for one in solvent],
-            cards=[Buyer(one.token, await one.card()) for one in solvent[:3]],
-            broke=[Buyer(poor.token, await poor.wallet())],
-            declined=[Buyer(poor.token, await poor.card("tok_refuse"))],
-            silent=[Buyer(poor.token, await poor.card("tok_silent"))],
-            captured_silent=[Buyer(poor.token, await poor.card("tok_captured_silent"))],
+            wallets=[Buyer(person, await one.wallet()) for person, one in zip(rich, solvent, strict=True)],
+            cards=[
+                Buyer(person, await one.card()) for person, one in zip(rich[:3], solvent[:3], strict=True)
+            ],
+            broke=[Buyer(broke, await poor.wallet())],
+            declined=[Buyer(broke, await poor.card("tok_refuse"))],
+            silent=[Buyer(broke, await poor.card("tok_silent"))],
+            captured_silent=[Buyer(broke, await poor.card("tok_captured_silent"))],
             products=products,
             scarce=await operator.product(cents=500, stock=0),
             secrets=frozenset({PASSWORD, stage.operator_password(), *(one.token for one in solvent)}),

@@ -12,8 +12,11 @@ from uuid import UUID
 import orjson
 
 from bench.http import Client, ConnectionLostError
+from tests.support.shop import PASSWORD
 
 ACCEPTED: Final = 202
+SIGNED_IN: Final = 200
+SIGN_IN_AGAIN: Final = 401
 TRY_AGAIN: Final = frozenset({409, 429, 502, 503, 504})
 INSIST_SECONDS: Final = 90.0
 BETWEEN_SECONDS: Final = 0.25
@@ -29,11 +32,29 @@ class NotAcceptedError(Exception):
     """A platform that nobody hurts refused an order."""
 
 
+@dataclass(slots=True)
+class Person:
+    """Somebody signed in, who signs in again once the token is refused, as after a clock was put back."""
+
+    email: str
+    token: str
+    _signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def sign_in(self, client: Client, refused: str) -> None:
+        """Replace this token by a new one, unless that was done meanwhile; all who ask wait for the one answer."""
+        async with self._signing_in:
+            if self.token == refused:
+                body = orjson.dumps({"email": self.email, "password": PASSWORD})
+                response = await client.request("POST", "/auth/login", body=body)
+                if response.status == SIGNED_IN:
+                    self.token = str(response.json()["access_token"])
+
+
 @dataclass(frozen=True, slots=True)
 class Buyer:
-    """Somebody signed in, and how this person pays."""
+    """A way in which somebody pays."""
 
-    token: str
+    person: Person
     method: UUID
 
 
@@ -115,7 +136,7 @@ class Load:
         client = Client(self.gateway_url, timeout_seconds=2 * AT_MOST_SECONDS)
         buyer, started = self.crowd.wallets[0], time.time()
         headers = {
-            "Authorization": f"Bearer {buyer.token}",
+            "Authorization": f"Bearer {buyer.person.token}",
             "Idempotency-Key": UUID(int=self.random.getrandbits(128)).hex,
             "Prefer": f"wait={AT_MOST_SECONDS}",
         }
@@ -156,20 +177,23 @@ class Load:
     async def _insist(
         self, client: Client, buyer: Buyer, path: str, body: object, placed: Placed
     ) -> dict[str, object] | None:
-        headers = {"Authorization": f"Bearer {buyer.token}", "Idempotency-Key": placed.key}
         content = orjson.dumps(body)
         deadline = time.monotonic() + INSIST_SECONDS
         while time.monotonic() < deadline:
             placed.tries += 1
+            token = buyer.person.token
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": placed.key}
             try:
                 response = await client.request("POST", path, headers=headers, body=content)
+                if response.status == SIGN_IN_AGAIN:
+                    await buyer.person.sign_in(client, token)
             except (ConnectionLostError, OSError, TimeoutError):
                 self.statuses[0] += 1
             else:
                 self.statuses[response.status] += 1
                 if response.status == ACCEPTED:
                     return response.json()
-                if response.status not in TRY_AGAIN:
+                if response.status not in TRY_AGAIN | {SIGN_IN_AGAIN}:
                     placed.wrong = f"{path}: {response.status} {response.body[:200].decode(errors='replace')}"
                     return None
             await asyncio.sleep(BETWEEN_SECONDS * (0.5 + self.random.random()))
