@@ -17,7 +17,10 @@ from tests.support.shop import PASSWORD
 ACCEPTED: Final = 202
 SIGNED_IN: Final = 200
 SIGN_IN_AGAIN: Final = 401
-TRY_AGAIN: Final = frozenset({409, 429, 502, 503, 504})
+CONFLICT: Final = 409
+TOO_LATE: Final = "order_not_cancellable"
+"""What is answered to a second try of a cancellation whose first took effect and was never answered."""
+TRY_AGAIN: Final = frozenset({CONFLICT, 429, 502, 503, 504})
 INSIST_SECONDS: Final = 90.0
 BETWEEN_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 15.0
@@ -193,6 +196,8 @@ class Load:
                 self.statuses[response.status] += 1
                 if response.status == ACCEPTED:
                     return response.json()
+                if response.status == CONFLICT and response.json()["code"] == TOO_LATE:
+                    return None
                 if response.status not in TRY_AGAIN | {SIGN_IN_AGAIN}:
                     placed.wrong = f"{path}: {response.status} {response.body[:200].decode(errors='replace')}"
                     return None
