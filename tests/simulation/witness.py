@@ -58,6 +58,8 @@ class Witness:
         self.poison: set[UUID] = set()
         self.poisoned: dict[str, set[UUID]] = defaultdict(set)
         """The records that each service must have as dead letters."""
+        self.unread: dict[str, set[UUID]] = defaultdict(set)
+        """The records that each service need not have seen, because retention may have been faster."""
         self.transactions = 0
         self._in_hand: dict[int, list[Message[object]]] = {}
 
