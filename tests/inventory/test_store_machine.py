@@ -1,13 +1,10 @@
 """Tries the shelves in PostgreSQL against those in memory: any batches of commands, the same answers and the same stock."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, ClassVar, TypeVar
+from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule
 
 from inventory.app import service
 from inventory.domain import Shelves, Stock
@@ -17,11 +14,11 @@ from libs.contracts.order import OrderCompleted
 from libs.contracts.values import Line, OrderId, PaymentId, ProductId
 from tests.support.builders import a_message, a_product_id, a_user_id, an_order_id, euros, priced
 from tests.support.databases import Database, Databases
+from tests.support.machines import DatabaseMachine, run_machine
 from tests.support.store import handle
 
 pytestmark = pytest.mark.integration
 
-T = TypeVar("T")
 DECIDE = {route.body: route.decide for route in service.routes}
 ORDERS = 4
 WANTED = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=3)
@@ -37,11 +34,8 @@ async def database(run_databases: Databases) -> AsyncIterator[Database]:
     await run_databases.drop(made)
 
 
-class StoredShelves(RuleBasedStateMachine):
+class StoredShelves(DatabaseMachine):
     """Three products and one that there is not; four orders, whose commands come in batches, in any order and again."""
-
-    database: ClassVar[Database]
-    loop: ClassVar[asyncio.AbstractEventLoop]
 
     @initialize(amounts=st.tuples(*(st.integers(0, 6) for _ in range(3))))
     def fill(self, amounts: tuple[int, ...]) -> None:
@@ -50,7 +44,7 @@ class StoredShelves(RuleBasedStateMachine):
         shelves = list(zip(self.products, amounts, strict=False))
         self.model = Shelves({p: Stock(p, on_hand=amount) for p, amount in shelves}, {})
         for product_id, on_hand in shelves:
-            self._run(
+            self.wait_for(
                 self.database.rows(
                     "INSERT INTO stock (product_id, on_hand) VALUES (%s, %s)", product_id, on_hand
                 )
@@ -59,7 +53,7 @@ class StoredShelves(RuleBasedStateMachine):
     @rule(batch=st.lists(ASKED, min_size=1, max_size=5))
     def a_batch_comes(self, batch: list[tuple[str, int, list[tuple[int, int]]]]) -> None:
         bodies = [self._body(*asked) for asked in batch]
-        answers = self._run(handle(self.database.runtime_dsn, service, *bodies))
+        answers = self.wait_for(handle(self.database.runtime_dsn, service, *bodies))
         expected = [DECIDE[type(body)](self.model, a_message(body)) for body in bodies]
         assert answers == expected
 
@@ -67,7 +61,7 @@ class StoredShelves(RuleBasedStateMachine):
     def both_hold_the_same(self) -> None:
         if not hasattr(self, "model"):
             return
-        rows = self._run(
+        rows = self.wait_for(
             self.database.rows(
                 "SELECT product_id, on_hand, reserved, sold FROM stock WHERE product_id = ANY(%s)",
                 self.products,
@@ -93,28 +87,6 @@ class StoredShelves(RuleBasedStateMachine):
                     payment_id=PaymentId(an_order_id()),
                 )
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(work)
-
 
 async def test_stored_shelves_are_shelves(database: Database) -> None:
-    await asyncio.to_thread(run, database)
-
-
-def run(database: Database) -> None:
-    """On a loop of its own: a machine's rules are plain functions."""
-    loop = asyncio.new_event_loop()
-    StoredShelves.database, StoredShelves.loop = database, loop
-    try:
-        run_state_machine_as_test(
-            StoredShelves,
-            settings=settings(
-                max_examples=8,
-                stateful_step_count=12,
-                deadline=None,
-                derandomize=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    finally:
-        loop.close()
+    await run_machine(StoredShelves, database, examples=8, steps=12)
