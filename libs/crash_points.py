@@ -54,8 +54,8 @@ CrashPoint: TypeAlias = Literal[
     "feed.committed",
     # The relay
     "relay.connected",
-    "relay.joined",
     "relay.owner",
+    "relay.alone",
     "relay.looked",
     "relay.taken",
     "relay.before_send",

@@ -95,6 +95,7 @@ class Relay:
 
     What this process commits is handed over with `offer` and sent without being read back, as long
     as no other process writes to the outbox; otherwise, and every second, the table is looked at.
+    `process` is the number under which this process's connections write (libs.outbox.writers).
     The loop clears the wake-up flag before it looks, so a commit between look and wait is seen.
     Rows are deleted by the list of acknowledged ids: ids are given at insert and become visible at
     commit, so a lower id may appear after a higher one was sent.
@@ -105,11 +106,13 @@ class Relay:
         connect: Callable[[], Awaitable[AsyncConnection[Row]]],
         producer: Producer,
         *,
+        process: int,
         batch_size: int = 1_000,
         lane: Lane = ONLY_LANE,
     ) -> None:
         self._connect = connect
         self._producer = producer
+        self._process = process
         self._batch_size = batch_size
         self._lane = lane
         self._wake = asyncio.Event()
@@ -127,8 +130,6 @@ class Relay:
         self._partitions: dict[str, int] = {}
         self._idle = asyncio.Event()
         self._log = structlog.get_logger("outbox")
-        self.joined = asyncio.Event()
-        """Set once this process is known among those who write to the outbox; nobody should write before."""
         self.counters = RelayCounters()
 
     def offer(self, rows: Sequence[Committed]) -> None:
@@ -185,9 +186,6 @@ class Relay:
         reach("relay.connected")
         try:
             async with asyncio.TaskGroup() as group:
-                self._alone = await writers.join(connection, self._lane)
-                self.joined.set()
-                reach("relay.joined")
                 while not await writers.own(connection, self._lane):
                     self._idle.set()
                     await asyncio.sleep(OWNER_POLL_SECONDS)
@@ -201,6 +199,7 @@ class Relay:
             self._acknowledged, self._deletion = [], None
             self._handover.close()
             self._must_look = True
+            self._checked_at = float("-inf")
             await self._producer.close()
             await connection.close()
         return failure
@@ -236,12 +235,13 @@ class Relay:
         if now - self._checked_at < (ALONE_CHECK_SECONDS if self._alone else MAX_BACK_OFF_SECONDS):
             return
         self._checked_at = now
-        if self._alone:
-            self._alone = await writers.still_alone(connection)
-        elif await writers.alone_again(connection, self._lane):
-            self._alone = True
-            # Who has gone may have left something that is about to commit.
-            self._doubt_until = now + DOUBT_SECONDS
+        if not self._alone:
+            if await writers.alone(connection, self._lane, self._process):
+                self._alone = True
+                reach("relay.alone")
+        elif await writers.somebody_waits(connection):
+            await writers.let_in(connection, self._process)
+            self._alone = False
         if not self._alone:
             self._handover.close()
             self._must_look = True

@@ -1,4 +1,4 @@
-"""Who else writes to an outbox and who relays it: session locks on the relay's connection (PostgreSQL, 13.3.5)."""
+"""Who writes to an outbox, who does so alone, and who relays it: advisory locks (PostgreSQL, 13.3.5)."""
 
 from dataclasses import dataclass
 from typing import Final, LiteralString
@@ -8,10 +8,28 @@ from psycopg import AsyncConnection
 from libs.outbox.transaction import Row
 
 OWN_LANE: Final = "SELECT pg_try_advisory_lock(731001, %s::int)"
-WRITE_ALONE: Final = "SELECT pg_try_advisory_lock(731002, 0)"
-WRITE_TOO: Final = "SELECT pg_advisory_lock_shared(731002, 0)"
-NO_LONGER_ALONE: Final = "SELECT pg_advisory_unlock(731002, 0)"
-ALONE_AGAIN: Final = "SELECT pg_advisory_unlock_shared(731002, 0)"
+SHUT_GATE: Final = """
+    SELECT CASE WHEN NOT pg_try_advisory_lock(731002, 0) THEN false
+                WHEN pg_try_advisory_lock(731003, %s::int) THEN true
+                ELSE NOT pg_advisory_unlock(731002, 0) END
+"""
+OPEN_GATE: Final = "SELECT pg_advisory_unlock(731003, %s::int), pg_advisory_unlock(731002, 0)"
+WAIT_AT_GATE: Final = "SELECT pg_advisory_xact_lock_shared(731002, 0)"
+WRITE: Final = "SELECT pg_advisory_lock_shared(731004, %s::int)"
+SHUT_BY_OWN: Final = """
+    SELECT EXISTS (
+        SELECT 1 FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = 731003 AND objid = %s::oid
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+"""
+OTHERS_WRITE: Final = """
+    SELECT EXISTS (
+        SELECT 1 FROM pg_locks
+        WHERE locktype = 'advisory' AND classid IN (731003, 731004) AND objid <> %s::oid
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+"""
 SOMEBODY_WAITS: Final = """
     SELECT EXISTS (
         SELECT 1 FROM pg_locks
@@ -34,33 +52,41 @@ async def own(connection: AsyncConnection[Row], lane: Lane) -> bool:
     return await _truth(connection, OWN_LANE, lane.number)
 
 
-async def join(connection: AsyncConnection[Row], lane: Lane) -> bool:
-    """Enter among those who write to this outbox; whether this process is the only one.
+async def enter(connection: AsyncConnection[Row], process: int) -> None:
+    """Let a connection in among those that write to the outbox, before it writes anything.
 
-    Waits until a process that believed itself alone has taken note, for as long as lock_timeout
-    allows. With several lanes nobody counts as alone.
+    Its session says until its end that the process writes, whatever becomes of the process's relay.
+    Where another process writes alone, waits until that one has taken note, for as long as
+    lock_timeout allows.
     """
-    if lane.of == 1 and await _truth(connection, WRITE_ALONE):
-        return True
-    await connection.execute(WRITE_TOO)
-    return False
+    await connection.execute(WRITE, [process])
+    if not await _truth(connection, SHUT_BY_OWN, process):
+        await connection.execute(WAIT_AT_GATE)
 
 
-async def still_alone(connection: AsyncConnection[Row]) -> bool:
-    """Whether nobody waits to write too; if somebody does, they are let in."""
-    if not await _truth(connection, SOMEBODY_WAITS):
-        return True
-    await connection.execute(WRITE_TOO)
-    await connection.execute(NO_LONGER_ALONE)
-    return False
+async def alone(connection: AsyncConnection[Row], lane: Lane, process: int) -> bool:
+    """Shut others out, if none of them writes: from now on the process writes alone, until `let_in`.
 
-
-async def alone_again(connection: AsyncConnection[Row], lane: Lane) -> bool:
-    """Whether all others have gone."""
-    if lane.of > 1 or not await _truth(connection, WRITE_ALONE):
+    A session that writes has said so before it looked whether it may, and this looks after it has
+    shut the gate: one of the two sees the other. What is seen to write no longer has ended its
+    transactions, too. With several lanes nobody counts as alone.
+    """
+    if lane.of > 1 or not await _truth(connection, SHUT_GATE, process):
         return False
-    await connection.execute(ALONE_AGAIN)
-    return True
+    if not await _truth(connection, OTHERS_WRITE, process):
+        return True
+    await let_in(connection, process)
+    return False
+
+
+async def somebody_waits(connection: AsyncConnection[Row]) -> bool:
+    """Whether another process wants to write too."""
+    return await _truth(connection, SOMEBODY_WAITS)
+
+
+async def let_in(connection: AsyncConnection[Row], process: int) -> None:
+    """Let others write too."""
+    await connection.execute(OPEN_GATE, [process])
 
 
 async def _truth(connection: AsyncConnection[Row], statement: LiteralString, *parameters: object) -> bool:

@@ -1,5 +1,6 @@
 """The connections of one service: a small pool for HTTP and workers, dedicated ones for consumer and relay."""
 
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from libs.outbox import writers
 from libs.outbox.connection import connect, parameters, prepare, transaction
 from libs.outbox.pipeline import Connection, Statements
 from libs.outbox.transaction import Row, Transaction
@@ -25,12 +27,14 @@ class _Pooled(Connection):
 class Database:
     """Where a service keeps its rows. Everything raises psycopg.Error when the server is away.
 
-    `statements` counts what all of its connections send.
+    `statements` counts what all of its connections send; `process` is the number under which those that
+    may write to the outbox are known as this process's.
     """
 
     def __init__(self, dsn: str, service: str) -> None:
         self._dsn = dsn
         self._service = service
+        self.process = secrets.randbelow(1 << 31)
         self.statements = Statements()
         self._pool: AsyncConnectionPool[_Pooled] = AsyncConnectionPool(
             dsn,
@@ -61,14 +65,25 @@ class Database:
             yield tx
 
     async def dedicated(self, purpose: str, **session: str) -> AsyncConnection[Row]:
-        """A connection of its own, to be closed by the caller."""
+        """A connection of its own, to be closed by the caller, on which nobody writes to the outbox."""
         connection = await connect(self._dsn, name=f"{self._service} {purpose}", **session)
         connection.statements = self.statements
+        return connection
+
+    async def writing(self, purpose: str) -> AsyncConnection[Row]:
+        """A connection of its own, to be closed by the caller, that may write to the outbox."""
+        connection = await self.dedicated(purpose)
+        try:
+            await writers.enter(connection, self.process)
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     async def _configure(self, connection: _Pooled) -> None:
         prepare(connection)
         connection.statements = self.statements
+        await writers.enter(connection, self.process)
 
 
 async def _see_alive(connection: _Pooled) -> None:

@@ -79,8 +79,6 @@ class Engine(Generic[State]):
         self._settings = settings
         self._ports = ports
         self._done = done
-        self._runs = False
-        """Whether its parts are run, so that there is a relay which may have to join the writers first."""
         self._log = structlog.get_logger("host")
         self._database = ports.database
         self._codec = Codec(service.name, settings.topic_prefix)
@@ -89,6 +87,7 @@ class Engine(Generic[State]):
             Relay(
                 partial(self._database.dedicated, "relay", idle_session_timeout="5s"),
                 ports.producer(),
+                process=self._database.process,
                 batch_size=settings.relay_batch_size,
                 lane=Lane(number, settings.relay_lanes),
             )
@@ -138,7 +137,7 @@ class Engine(Generic[State]):
         return Consumption(
             self._batch,
             reader=lambda listener: self._ports.reader(listener, prefixed),
-            connect=partial(self._database.dedicated, "consumer"),
+            connect=partial(self._database.writing, "consumer"),
             batch_size=self._settings.batch_size,
             done=self._done,
             room=room,
@@ -152,19 +151,8 @@ class Engine(Generic[State]):
             await self._commits.wait(ROOM_WAIT_SECONDS)
         return free
 
-    async def consume(self, consumption: Consumption[State]) -> None:
-        """Read and handle until cancelled, once this process is known among those who write to the outbox."""
-        await self._joined()
-        await consumption.run()
-
-    async def _joined(self) -> None:
-        """Wait until this process is known among those who write to the outbox: others may take themselves for alone."""
-        for relay in self.relays:
-            await relay.joined.wait()
-
     async def prepare(self, stop: asyncio.Event) -> None:
         """Wait for the database, and let the service look at it; gives up when `stop` is set."""
-        self._runs = True
         delay = FIRST_BACK_OFF_SECONDS
         while not stop.is_set():
             try:
@@ -189,7 +177,6 @@ class Engine(Generic[State]):
     async def _keep_running(self, worker: Worker) -> None:
         delay = FIRST_BACK_OFF_SECONDS
         name = getattr(worker, "__qualname__", repr(worker))
-        await self._joined()
         while True:
             try:
                 await worker(self.runtime)
@@ -233,8 +220,6 @@ class Engine(Generic[State]):
         return await self._batch.feed(self._database.transaction, source)
 
     async def _put(self, tx: Transaction, messages: Sequence[Outgoing]) -> None:
-        if self._runs:
-            await self._joined()
         now = rfc3339(tx.now)
         await mailbox.put(
             tx,

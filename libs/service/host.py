@@ -105,9 +105,7 @@ class Host(Generic[State]):
                 reach("host.prepared")
                 tasks = [group.create_task(work) for work in self._engine.background(self._gauges)]
                 relays = [group.create_task(relay.run()) for relay in self._engine.relays]
-                consuming = [
-                    (c, group.create_task(self._engine.consume(c))) for c in self._engine.consumptions
-                ]
+                consuming = [(c, group.create_task(c.run())) for c in self._engine.consumptions]
                 _settle_memory()
                 self._ready = True
                 self._log.info("service.started", port=listener.getsockname()[1])

@@ -91,6 +91,10 @@ def yes(_tx: Tx, _parameters: Sequence[Any]) -> Rows:
     return [(True,)]
 
 
+def no(_tx: Tx, _parameters: Sequence[Any]) -> Rows:
+    return [(False,)]
+
+
 def last_told_wins(one: History, other: History) -> History:
     """Show the stage that was heard of last."""
     joined = _join(one, other)

@@ -113,8 +113,9 @@ def _task(
 class Process:
     """A process of the platform: a context that its tasks share, a clock that may be wrong, an end."""
 
-    def __init__(self, name: str, loop: Loop) -> None:
+    def __init__(self, name: str, loop: Loop, number: int = 0) -> None:
         self.name = name
+        self.number = number
         self.alive = True
         self.paused = False
         self.skew = 0.0

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import PoolTimeout
 
+from libs.outbox import writers
 from libs.outbox.connection import transaction
 from libs.outbox.transaction import Row, Transaction
 from libs.service.database import Database as PooledDatabase
@@ -213,6 +214,7 @@ class Client:
         self._world = world
         self._database = database
         self._process = process
+        self.process = process.number
         self._idle: list[Connection] = []
         self._room = asyncio.Semaphore(POOL_SIZE)
         process.at_end.append(self._gone)
@@ -246,6 +248,10 @@ class Client:
         """A connection of its own."""
         return cast("AsyncConnection[Row]", await self._connected(purpose))
 
+    async def writing(self, purpose: str) -> AsyncConnection[Row]:
+        """A connection of its own that may write to the outbox."""
+        return cast("AsyncConnection[Row]", await self._entered(purpose))
+
     async def _taken(self) -> Connection:
         try:
             async with asyncio.timeout(POOL_WAIT_SECONDS):
@@ -269,9 +275,18 @@ class Client:
     async def _eventually_connected(self) -> Connection:
         while True:
             try:
-                return await self._connected("pool")
+                return await self._entered("pool")
             except psycopg.OperationalError:
                 await asyncio.sleep(0.25)
+
+    async def _entered(self, purpose: str) -> Connection:
+        connection = await self._connected(purpose)
+        try:
+            await writers.enter(cast("AsyncConnection[Row]", connection), self.process)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def _connected(self, purpose: str) -> Connection:
         await asyncio.sleep(self._world.delay() * 2)

@@ -20,6 +20,7 @@ from gateway.settings import GatewaySettings
 from gateway.store.intake import Intake, Limits
 from libs.contracts.topics import COMMAND_TOPICS, CONSUMING_SERVICES, EVENT_TOPICS, dead_letters
 from libs.contracts.values import OrderId
+from libs.messaging.codec import message_id_of
 from libs.messaging.producer import RecordProducer
 from libs.messaging.record import TopicPartition
 from libs.service import operations
@@ -139,7 +140,7 @@ class Platform:
     def start(self, service: str) -> Running:
         """Start one more process of a service."""
         self._started += 1
-        process = Process(f"{service}-{self._started}", self.world.loop)
+        process = Process(f"{service}-{self._started}", self.world.loop, self._started)
         running = process.context.copy().run(self._engine, service, process)
         self.running[service].append(running)
         self.world.note("start", process.name)
@@ -170,7 +171,13 @@ class Platform:
 
     def lose(self, place: TopicPartition) -> None:
         """Let retention run past everything that a partition holds, read or not."""
-        self.broker.truncate(place, self.broker.logs[place].end)
+        log = self.broker.logs[place]
+        for service, topics in self.readers.items():
+            if place.topic in topics:
+                stored = self.databases[service].tables["consumer_offsets"].rows.get(tuple(place))
+                unread = log.records[0 if stored is None else stored["next_offset"] :]
+                self.witness.unread[service].update(filter(None, map(message_id_of, unread)))
+        self.broker.truncate(place, log.end)
 
     def poison(self, place: TopicPartition) -> None:
         """Write a record that nobody can read; who reads its topic has a dead letter to keep."""
@@ -288,7 +295,7 @@ class Platform:
         try:
             await engine.prepare(asyncio.Event())
             works = [*engine.background(), *(relay.run() for relay in engine.relays)]
-            works += [engine.consume(one) for one in engine.consumptions]
+            works += [one.run() for one in engine.consumptions]
             await asyncio.gather(*works)
         except asyncio.CancelledError:
             raise

@@ -114,7 +114,19 @@ RUNTIME: Final = (
         "alone_before_handover",
         "a process sends what it commits at once though others write to the outbox too",
         ("scale_out:order_saga", "scale_out:order_saga", "second_process:order_saga", "slow_network"),
-        _statement(writers.WRITE_ALONE, careless.yes),
+        _statement(writers.OTHERS_WRITE, careless.no),
+    ),
+    Safeguard(
+        "gate_of_writers",
+        "a connection writes to the outbox without waiting until another process no longer writes alone",
+        ("scale_out:order_saga", "scale_out:order_saga", "second_process:order_saga", "slow_network"),
+        _statement(writers.WAIT_AT_GATE, careless.yes),
+    ),
+    Safeguard(
+        "writers_known_by_connection",
+        "who writes is known by its relay's session only, which may end before the process does",
+        ("backend_killed:gateway", "second_process:gateway", "database_restart:gateway", "scale_out:gateway"),
+        _statement(writers.WRITE, careless.yes),
     ),
     Safeguard(
         "monotonic_fold",

@@ -466,8 +466,8 @@ class Database:
         self.waiters: dict[LockName, list[Session]] = {}
         self.numbers: dict[str, int] = {}
         self.sessions: dict[Session, None] = {}
-        self.shared: dict[Session, None] = {}
-        """Who has the shared advisory lock of those who write to the outbox."""
+        self.shared: dict[Session, int] = {}
+        """Who has the shared advisory lock of those who write to the outbox, and for which process."""
         self.version = 0
         self.up = True
         self.lose_commits = 0.0

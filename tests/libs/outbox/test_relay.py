@@ -15,9 +15,10 @@ from libs.messaging.message import UNCORRELATED, Outgoing
 from libs.messaging.partitioning import key_hash
 from libs.messaging.producer import RecordProducer, Sent
 from libs.messaging.record import Sendable
-from libs.outbox import mailbox
+from libs.outbox import mailbox, writers
 from libs.outbox.connection import connect, transaction
 from libs.outbox.mailbox import Outlet
+from libs.outbox.pipeline import Connection
 from libs.outbox.relay import Producer, Relay
 from libs.outbox.writers import Lane
 from libs.service.host import new_message_id
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.integration
 
 TOPIC = "inventory-events"
 ALL = Lane()
+ONE, OTHER = 1, 2
+"""Two processes that write to one outbox."""
 
 
 class Outbox:
@@ -42,8 +45,19 @@ class Outbox:
     async def put(self, *orders: OrderId, outlet: Outlet = lambda _: None) -> None:
         """One message for each order id, in one transaction."""
         connection = await connect(self.database.runtime_dsn, name="writer")
-        async with connection, transaction(connection) as tx:
+        async with connection:
+            await self.put_on(connection, *orders, outlet=outlet)
+
+    async def put_on(self, connection: Connection, *orders: OrderId, outlet: Outlet = lambda _: None) -> None:
+        """The same on a connection that is there already."""
+        async with transaction(connection) as tx:
             await mailbox.put(tx, [self.row(order_id) for order_id in orders], outlet)
+
+    async def writer(self, process: int) -> Connection:
+        """A connection of a process that writes."""
+        connection = await connect(self.database.runtime_dsn, name="writer")
+        await writers.enter(connection, process)
+        return connection
 
     def row(self, order_id: OrderId) -> OutboxRow:
         outgoing = Outgoing(InventoryReleased(order_id=order_id))
@@ -65,12 +79,13 @@ async def outbox(database: Callable[[str], Awaitable[Database]], topics: Topics)
 
 @asynccontextmanager
 async def relaying(
-    outbox: Outbox, producer: Producer, *, batch_size: int = 1_000, lane: Lane = ALL
+    outbox: Outbox, producer: Producer, *, process: int = ONE, batch_size: int = 1_000, lane: Lane = ALL
 ) -> AsyncIterator[Relay]:
     """A relay that runs until the block ends."""
     relay = Relay(
         partial(connect, outbox.database.runtime_dsn, name="relay"),
         producer,
+        process=process,
         batch_size=batch_size,
         lane=lane,
     )
@@ -227,22 +242,76 @@ async def test_what_is_handed_over_is_sent_without_looking_at_the_table(
 async def test_a_second_writer_is_let_in_and_then_the_table_alone_counts(
     outbox: Outbox, topics: Topics
 ) -> None:
-    async with relaying(outbox, sender(topics)) as first:
-        await eventually(lambda: _looked(first))
+    orders = [an_order_id() for _ in range(10)]
+    async with relaying(outbox, sender(topics)) as relay, await outbox.writer(ONE) as own:
+        await eventually(lambda: _hands_over(outbox, relay, own))
+        async with asyncio.timeout(5):
+            other = await outbox.writer(OTHER)
+        async with other:
+            await _take_turns(outbox, relay, own, other, orders)
+    await _in_order(topics, orders)
+
+
+async def test_who_writes_while_the_own_relay_is_gone_keeps_the_others_from_writing_alone(
+    outbox: Outbox, topics: Topics
+) -> None:
+    orders = [an_order_id() for _ in range(10)]
+    async with await outbox.writer(OTHER) as other:
+        async with relaying(outbox, sender(topics), process=OTHER) as gone:
+            await eventually(lambda: _hands_over(outbox, gone, other))
+        async with relaying(outbox, sender(topics), process=ONE) as relay, await outbox.writer(ONE) as own:
+            await eventually(lambda: _owns(relay))
+            await _take_turns(outbox, relay, own, other, orders)
+    await _in_order(topics, orders)
+
+
+async def test_a_relay_that_comes_back_hands_over_though_its_own_process_went_on_writing(
+    outbox: Outbox, topics: Topics
+) -> None:
+    async with await outbox.writer(ONE) as own:
+        async with relaying(outbox, sender(topics)) as first:
+            await eventually(lambda: _hands_over(outbox, first, own))
         async with relaying(outbox, sender(topics)) as second:
-            async with asyncio.timeout(5):
-                await second.joined.wait()
-            orders = [an_order_id() for _ in range(10)]
-            for order_id in orders:
-                await outbox.put(order_id, outlet=second.offer)
-                await outbox.put(order_id, outlet=first.offer)
+            await eventually(lambda: _hands_over(outbox, second, own))
+
+
+async def test_a_process_that_writes_alone_lets_its_own_connections_in_at_once(
+    outbox: Outbox, topics: Topics
+) -> None:
+    async with relaying(outbox, sender(topics)) as relay, await outbox.writer(ONE) as own:
+        await eventually(lambda: _hands_over(outbox, relay, own))
+        async with await outbox.writer(ONE) as another:
+            before = relay.counters.handed_over
+            await outbox.put_on(another, an_order_id(), outlet=relay.offer)
             await eventually(outbox.empty)
-            assert (first.counters.sent, first.counters.handed_over) == (20, 0)
+            assert relay.counters.handed_over == before + 1
+
+
+async def _take_turns(
+    outbox: Outbox, relay: Relay, own: Connection, other: Connection, orders: Sequence[OrderId]
+) -> None:
+    """Two processes write, of each order first the one without the relay, which hears of the other one's rows only."""
+    before = relay.counters.handed_over
+    for order_id in orders:
+        await outbox.put_on(other, order_id)
+        await outbox.put_on(own, order_id, outlet=relay.offer)
+    await eventually(outbox.empty)
+    assert relay.counters.handed_over == before
+
+
+async def _in_order(topics: Topics, orders: Sequence[OrderId]) -> None:
     records = await topics.read(TOPIC)
     for order_id in orders:
         ids = [r.header("ce_id") or "" for r in records if r.key == str(order_id).encode()]
         assert len(ids) == 2
         assert ids == sorted(ids)
+
+
+async def _hands_over(outbox: Outbox, relay: Relay, own: Connection) -> bool:
+    """Whether the relay sends what its process writes without looking at the table."""
+    await outbox.put_on(own, an_order_id(), outlet=relay.offer)
+    await eventually(outbox.empty)
+    return relay.counters.handed_over > 0
 
 
 async def _looked(relay: Relay) -> bool:

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule
 from psycopg import AsyncConnection
 
 from libs.contracts.inventory import InventoryReleased
@@ -25,10 +23,10 @@ from libs.outbox.relay import Relay
 from libs.outbox.transaction import Row
 from tests.support.builders import a_message_id, an_order_id
 from tests.support.databases import Database, Databases
+from tests.support.machines import DatabaseMachine, run_machine
 
 pytestmark = pytest.mark.integration
 
-T = TypeVar("T")
 CODEC = Codec("inventory")
 KEYS = 3
 FATES = st.lists(st.sampled_from(["", "", "before", "after", "half", "a partition"]), max_size=4)
@@ -73,11 +71,8 @@ class Log:
         """Nothing to let go of."""
 
 
-class Outbox(RuleBasedStateMachine):
+class Outbox(DatabaseMachine):
     """Writers that commit when they like, in any order, and a relay that dies and comes back."""
-
-    database: ClassVar[Database]
-    loop: ClassVar[asyncio.AbstractEventLoop]
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +86,7 @@ class Outbox(RuleBasedStateMachine):
     @rule(keys=st.lists(st.integers(0, KEYS - 1), min_size=1, max_size=6))
     def a_batch_is_committed(self, keys: list[int]) -> None:
         """By the relay's own process where it runs: what is committed is handed over."""
-        self._run(self._put([self.keys[number] for number in keys]))
+        self.wait_for(self._put([self.keys[number] for number in keys]))
 
     @precondition(lambda self: self.slow is None)
     @rule(count=st.integers(1, 3))
@@ -100,14 +95,14 @@ class Outbox(RuleBasedStateMachine):
         key = an_order_id()
         self.keys.append(key)
         self.late = [_row(key) for _ in range(count)]
-        self._run(self._begin())
+        self.wait_for(self._begin())
 
     @precondition(lambda self: self.slow is not None)
     @rule()
     def the_slow_writer_commits(self) -> None:
         assert self.slow is not None
-        self._run(self.slow.commit())
-        self._run(self.slow.close())
+        self.wait_for(self.slow.commit())
+        self.wait_for(self.slow.close())
         self.slow = None
         key = self.late[0].key
         self.committed[key] = [str(row.message_id) for row in self.late]
@@ -115,24 +110,24 @@ class Outbox(RuleBasedStateMachine):
     @rule(fates=FATES)
     def the_relay_works(self, fates: list[str]) -> None:
         self.log.fates = list(fates)
-        self._run(self._relay())
+        self.wait_for(self._relay())
 
     @precondition(lambda self: self.running is not None)
     @rule()
     def the_relay_dies(self) -> None:
-        self._run(self._die())
+        self.wait_for(self._die())
 
     def teardown(self) -> None:
         """In the end everything is there, and of each key the first time of each is in the order of its commits."""
         if self.slow is not None:
             self.the_slow_writer_commits()
-        self._run(self._die())
+        self.wait_for(self._die())
         self.log.fates = []
-        self._run(self._finish())
+        self.wait_for(self._finish())
         for key, ids in self.committed.items():
             arrived = dict.fromkeys(message for to, message in self.log.records if to == key)
             assert list(arrived) == ids
-        assert self._run(self.database.rows("SELECT id FROM outbox")) == []
+        assert self.wait_for(self.database.rows("SELECT id FROM outbox")) == []
 
     async def _put(self, keys: Sequence[OrderId]) -> None:
         rows = [_row(key) for key in keys]
@@ -154,7 +149,7 @@ class Outbox(RuleBasedStateMachine):
 
     async def _relay(self) -> None:
         if self.running is None:
-            self.relay = Relay(partial(connect, self.database.runtime_dsn, name="relay"), self.log)
+            self.relay = Relay(partial(connect, self.database.runtime_dsn, name="relay"), self.log, process=1)
             self.running = asyncio.create_task(self.relay.run())
         assert self.relay is not None
         await self.relay.flush(0.3)
@@ -172,9 +167,6 @@ class Outbox(RuleBasedStateMachine):
         assert await self.relay.flush(20)
         await self._die()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(work)
-
 
 def _row(key: OrderId) -> OutboxRow:
     outgoing = Outgoing(InventoryReleased(order_id=key))
@@ -186,23 +178,4 @@ def _headers(row: OutboxRow) -> str:
 
 
 async def test_everything_is_relayed_in_order(database: Database) -> None:
-    await asyncio.to_thread(run, database)
-
-
-def run(database: Database) -> None:
-    """On a loop of its own: a machine's rules are plain functions."""
-    loop = asyncio.new_event_loop()
-    Outbox.database, Outbox.loop = database, loop
-    try:
-        run_state_machine_as_test(
-            Outbox,
-            settings=settings(
-                max_examples=4,
-                stateful_step_count=8,
-                deadline=None,
-                derandomize=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    finally:
-        loop.close()
+    await run_machine(Outbox, database, examples=4, steps=8)

@@ -227,7 +227,11 @@ def delete(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return []
 
 
-ALONE: Final[LockName] = ("advisory", 731002)
+GATE: Final[LockName] = ("advisory", 731002)
+
+
+def _claim(process: int) -> LockName:
+    return "advisory", 731003, process
 
 
 def _try(tx: Tx, lock: LockName) -> bool:
@@ -238,36 +242,51 @@ def _try(tx: Tx, lock: LockName) -> bool:
     return owner is None or owner is tx.session
 
 
+def _unlock(tx: Tx, lock: LockName) -> bool:
+    held = lock in tx.session.advisory
+    tx.session.advisory.discard(lock)
+    tx.database.release([lock], tx.session)
+    return held
+
+
 def own_lane(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return [(_try(tx, ("advisory", 731001, parameters[0])),)]
 
 
-def write_alone(tx: Tx, _: Sequence[Any]) -> Rows:
-    others = any(session is not tx.session for session in tx.database.shared)
-    return [(not others and _try(tx, ALONE),)]
+def _shut_gate(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    if not _try(tx, GATE):
+        return [(False,)]
+    return [(_try(tx, _claim(parameters[0])) or not _unlock(tx, GATE),)]
 
 
-def _write_too(tx: Tx, _: Sequence[Any]) -> Rows:
-    owner = tx.database.locks.get(ALONE)
+def _open_gate(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    return [(_unlock(tx, _claim(parameters[0])), _unlock(tx, GATE))]
+
+
+def _wait_at_gate(tx: Tx, _: Sequence[Any]) -> Rows:
+    owner = tx.database.locks.get(GATE)
     if owner is not None and owner is not tx.session:
-        raise Waiting(ALONE)
-    tx.database.shared[tx.session] = None
+        raise Waiting(GATE)
     return [(None,)]
 
 
-def _no_longer_alone(tx: Tx, _: Sequence[Any]) -> Rows:
-    tx.session.advisory.discard(ALONE)
-    tx.database.release([ALONE], tx.session)
-    return [(True,)]
+def write(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    tx.database.shared[tx.session] = parameters[0]
+    return [(None,)]
 
 
-def _alone_again(tx: Tx, _: Sequence[Any]) -> Rows:
-    tx.database.shared.pop(tx.session, None)
-    return [(True,)]
+def _shut_by_own(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    return [(_claim(parameters[0]) in tx.database.locks,)]
+
+
+def _others_write(tx: Tx, parameters: Sequence[Any]) -> Rows:
+    (process,) = parameters
+    claims = (lock[2] for lock in tx.database.locks if lock[:2] == ("advisory", 731003))
+    return [(any(one != process for one in (*tx.database.shared.values(), *claims)),)]
 
 
 def _somebody_waits(tx: Tx, _: Sequence[Any]) -> Rows:
-    return [(bool(tx.database.waiters.get(ALONE)),)]
+    return [(bool(tx.database.waiters.get(GATE)),)]
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -293,9 +312,11 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     relay.NEXT_AVAILABLE: _next_available,
     relay.DELETE: delete,
     writers.OWN_LANE: own_lane,
-    writers.WRITE_ALONE: write_alone,
-    writers.WRITE_TOO: _write_too,
-    writers.NO_LONGER_ALONE: _no_longer_alone,
-    writers.ALONE_AGAIN: _alone_again,
+    writers.SHUT_GATE: _shut_gate,
+    writers.OPEN_GATE: _open_gate,
+    writers.WAIT_AT_GATE: _wait_at_gate,
+    writers.WRITE: write,
+    writers.SHUT_BY_OWN: _shut_by_own,
+    writers.OTHERS_WRITE: _others_write,
     writers.SOMEBODY_WAITS: _somebody_waits,
 }
