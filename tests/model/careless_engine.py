@@ -7,7 +7,7 @@ from typing import Any
 import order_saga.domain
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
 from libs.messaging.message import Message, Outgoing
-from libs.saga import reducer
+from libs.saga import by_hand, course, deadlines, reducer
 from libs.saga.decision import Kind, Rejection
 from libs.saga.definition import Role, Step
 from libs.saga.inputs import Action, Cancel, Compensate, Force, Happened, Outcome, Reply, Timeout
@@ -18,12 +18,12 @@ from order_saga.domain import CANCEL, CREATE, Case, Desk
 AnyTurn = Turn[Any]
 AnyStep = Step[Any]
 
-_begin, _succeeded, _refused = reducer._begin, reducer._succeeded, reducer._refused
-_undo_next, _go_on, _happened, _enter = reducer._undo_next, reducer._go_on, reducer._happened, reducer._enter
-_wake, _timeout, _reply = reducer._wake, reducer._timeout, reducer._reply
-_cancel, _operator, _force = reducer._cancel, reducer._operator, reducer._force
-_cancel_order = order_saga.domain.cancel
-_compensate_by_hand, _take_back = reducer._compensate_by_hand, order_saga.domain._take_back
+_begin, _enter, _go_on = course._begin, course.enter, course.go_on
+_succeeded, _undo_next = course.succeeded, course.undo_next
+_reply, _refused, _cancel, _happened = reducer._reply, reducer._refused, reducer._cancel, reducer._happened
+_wake, _timed_out = deadlines._wake, deadlines.timed_out
+_act, _force, _compensate_by_hand = by_hand.act, by_hand._force, by_hand._compensate
+_cancel_order, _take_back = order_saga.domain.cancel, order_saga.domain._take_back
 
 
 def begin_unarmed(turn: AnyTurn, step: AnyStep) -> None:
@@ -75,7 +75,7 @@ def park_and_forget(turn: AnyTurn, step: AnyStep, flight: Flight, _cause: str) -
     turn.land(flight)
     if step.role is Role.UNDO:
         turn.armed.remove(turn.saga.undoes[step.name])
-    reducer._go_on(turn)
+    course.go_on(turn)
 
 
 def resend_nothing(turn: AnyTurn, step: AnyStep, flight: Flight) -> None:
@@ -93,12 +93,12 @@ def timeout_of_anything(turn: AnyTurn, timeout: Timeout) -> None:
     foremost = min(turn.flights, key=lambda flight: flight.wakes_at, default=None)
     if foremost is not None and turn.deadline is not None:
         timeout = Timeout(foremost.step, foremost.attempt, turn.deadline, timeout.unwatched)
-    _timeout(turn, timeout)
+    _timed_out(turn, timeout)
 
 
 def cancel_past_return(turn: AnyTurn, cancel: Cancel) -> None:
     if turn.status is Status.RUNNING:
-        reducer._abandon(turn, cancel.reason)
+        course.abandon(turn, cancel.reason)
     else:
         _cancel(turn, cancel)
 
@@ -111,12 +111,12 @@ def cancel_not_kept(turn: AnyTurn, cancel: Cancel) -> None:
 
 
 def operator_on_anything(turn: AnyTurn, instance: Instance[Any], action: Action) -> Rejection | None:
-    return _operator(turn, instance, replace(action, revision=instance.revision))
+    return _act(turn, instance, replace(action, revision=instance.revision))
 
 
 def compensate_past_return(turn: AnyTurn, action: Compensate) -> Rejection | None:
     if turn.status is Status.RUNNING and turn.committed:
-        reducer._abandon(turn, Reason("cancelled_by_operator", action.why))
+        course.abandon(turn, Reason("cancelled_by_operator", action.why))
         return None
     return _compensate_by_hand(turn, action)
 
@@ -124,7 +124,7 @@ def compensate_past_return(turn: AnyTurn, action: Compensate) -> Rejection | Non
 def go_on_without_siblings(turn: AnyTurn) -> None:
     """Undo at once, whatever is still in flight."""
     if turn.status is Status.COMPENSATING:
-        reducer._undo_next(turn)
+        course.undo_next(turn)
     else:
         _go_on(turn)
 

@@ -16,7 +16,7 @@ from libs.contracts.message import Contract
 from libs.contracts.order import CancelOrder, CompleteOrder, CreateOrder, OrderCompleted
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
 from libs.contracts.payment import ProcessPayment, RefundPayment
-from libs.saga import reducer
+from libs.saga import by_hand, course, deadlines, reducer
 from libs.saga.turn import Turn
 from libs.service.service import on, on_message
 from tests.model import cards, careless_engine, careless_participants
@@ -36,8 +36,8 @@ class Safeguard:
     laxity: Laxity = STRICT
 
 
-def _engine(name: str, by: object) -> tuple[Substitute, ...]:
-    return (Substitute(reducer, name, by),)
+def _engine(part: object, name: str, by: object) -> tuple[Substitute, ...]:
+    return (Substitute(part, name, by),)
 
 
 def _route(service: str, body: type[Contract], decide: Decide) -> Laxity:
@@ -60,46 +60,49 @@ ENGINE: Final = (
         "a step's undo is owed only once it has succeeded",
         ("outage", "everything", "card"),
         (
-            *_engine("_begin", careless_engine.begin_unarmed),
-            *_engine("_succeeded", careless_engine.succeeded_and_armed),
-            *_engine("_refused", careless_engine.refused_unarmed),
+            *_engine(course, "_begin", careless_engine.begin_unarmed),
+            *_engine(course, "succeeded", careless_engine.succeeded_and_armed),
+            *_engine(reducer, "_refused", careless_engine.refused_unarmed),
         ),
     ),
     Safeguard(
         "reverse_order",
         "what was done first is undone first",
         ("cancel",),
-        _engine("_undo_next", careless_engine.undo_oldest),
+        _engine(course, "undo_next", careless_engine.undo_oldest),
     ),
     Safeguard(
         "refused_not_undone",
         "a refused step is undone too",
         ("last one",),
-        _engine("_refused", careless_engine.refused_and_undone),
+        _engine(reducer, "_refused", careless_engine.refused_and_undone),
     ),
     Safeguard(
         "unknown_includes_itself",
         "a step whose outcome is unknown is not undone itself",
         ("catalogue",),
-        _engine("_wake", careless_engine.wake_and_disarm),
+        _engine(deadlines, "_wake", careless_engine.wake_and_disarm),
     ),
     Safeguard(
         "late_reply_rule",
         "an answer counts whenever it comes",
         ("cancel", "everything"),
-        _engine("_reply", careless_engine.reply_to_anything),
+        _engine(reducer, "_reply", careless_engine.reply_to_anything),
     ),
     Safeguard(
         "stale_timer_rule",
         "a deadline counts for whatever is in flight",
         ("catalogue",),
-        _engine("_timeout", careless_engine.timeout_of_anything),
+        _engine(deadlines, "timed_out", careless_engine.timeout_of_anything),
     ),
     Safeguard(
         "time_given_back",
         "a deadline that nobody watched counts all the same",
         ("outage",),
-        (*_engine("OVERDUE", timedelta(days=1)), *_engine("_time_again", lambda *_: None)),
+        (
+            *_engine(deadlines, "OVERDUE", timedelta(days=1)),
+            *_engine(deadlines, "_time_again", lambda *_: None),
+        ),
     ),
     Safeguard(
         "caught_up_rule",
@@ -123,13 +126,13 @@ ENGINE: Final = (
         "cancel_guard",
         "a cancel turns the saga back after the point of no return too",
         ("cancel",),
-        _engine("_cancel", careless_engine.cancel_past_return),
+        _engine(reducer, "_cancel", careless_engine.cancel_past_return),
     ),
     Safeguard(
         "cancel_kept_until_completion",
         "a cancel past the point of no return is dropped",
         ("cancel",),
-        _engine("_cancel", careless_engine.cancel_not_kept),
+        _engine(reducer, "_cancel", careless_engine.cancel_not_kept),
     ),
     Safeguard(
         "cancel_before_start",
@@ -159,37 +162,37 @@ ENGINE: Final = (
         "revision_check",
         "an operator's action is taken whatever has happened since he looked",
         ("operator",),
-        _engine("_operator", careless_engine.operator_on_anything),
+        _engine(by_hand, "act", careless_engine.operator_on_anything),
     ),
     Safeguard(
         "operator_guard",
         "an operator may turn a saga back after the point of no return",
         ("operator",),
-        _engine("_compensate_by_hand", careless_engine.compensate_past_return),
+        _engine(by_hand, "_compensate", careless_engine.compensate_past_return),
     ),
     Safeguard(
         "forced_refusal_is_unknown",
         "a step that an operator declares refused is not undone",
         ("operator",),
-        _engine("_force", careless_engine.force_and_disarm),
+        _engine(by_hand, "_force", careless_engine.force_and_disarm),
     ),
     Safeguard(
         "siblings_awaited",
         "undoing begins while parallel steps are in flight",
         ("trip",),
-        _engine("_go_on", careless_engine.go_on_without_siblings),
+        _engine(course, "go_on", careless_engine.go_on_without_siblings),
     ),
     Safeguard(
         "early_event_remembered",
         "an event that comes before the pause that waits for it is passed over",
         ("trip",),
-        _engine("_happened", careless_engine.happened_too_early),
+        _engine(reducer, "_happened", careless_engine.happened_too_early),
     ),
     Safeguard(
         "deadline_void_past_return",
         "a saga's deadline turns it back after the point of no return too",
         ("trip in time",),
-        _engine("_enter", careless_engine.enter_with_deadline),
+        _engine(course, "enter", careless_engine.enter_with_deadline),
     ),
     Safeguard(
         "inbox",
