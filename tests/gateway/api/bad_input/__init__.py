@@ -1,0 +1,1 @@
+"""Requests that must be refused, by what is wrong with them."""
