@@ -1,10 +1,9 @@
 """Paths, methods and queries that there are not."""
 
-import json
 from collections.abc import Iterator
 from uuid import uuid4
 
-from tests.gateway.api.bad_input.case import ID, Case
+from tests.gateway.api.bad_input.case import ID, Case, invalid
 
 
 def addresses() -> Iterator[Case]:
@@ -77,24 +76,7 @@ def addresses() -> Iterator[Case]:
         ("BREW", "/api/orders"),
     ):
         yield Case(f"{method} {path}", 405, "method_not_allowed", method, path)
-    nul = json.dumps({"reason": "a\x00b"}).encode()
-    yield Case(
-        "a reason with NUL",
-        422,
-        "validation_failed",
-        "POST",
-        f"/api/orders/{ID}/cancel",
-        nul,
-        fault=("#/reason", "text_not_allowed"),
-    )
-    long = json.dumps({"reason": "x" * 501}).encode()
-    yield Case(
-        "a long reason",
-        422,
-        "validation_failed",
-        "POST",
-        f"/api/orders/{ID}/cancel",
-        long,
-        fault=("#/reason", "string_too_long"),
-    )
-    yield Case("cancel with a word", 400, "malformed_json", "POST", f"/api/orders/{ID}/cancel", b"please")
+    cancel = f"/api/orders/{ID}/cancel"
+    yield invalid("POST", cancel, "a reason with NUL", {"reason": "a\x00b"}, "#/reason", "text_not_allowed")
+    yield invalid("POST", cancel, "a long reason", {"reason": "x" * 501}, "#/reason", "string_too_long")
+    yield Case("cancel with a word", 400, "malformed_json", "POST", cancel, b"please")

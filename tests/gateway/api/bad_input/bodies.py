@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from tests.gateway.api.bad_input.case import EUR_5, ID, Case, order
+from tests.gateway.api.bad_input.case import EUR_5, ID, Case, order, posting
 
 LIMIT: Final = 65_536
 
@@ -45,15 +45,7 @@ def documents() -> Iterator[Case]:
         "true": b"true",
         "an order in a list": b"[" + good + b"]",
     }.items():
-        yield Case(
-            f"body {name}",
-            422,
-            "validation_failed",
-            "POST",
-            "/api/orders",
-            content,
-            fault=("#", "model_type"),
-        )
+        yield posting(f"body {name}", content, "#", "model_type")
 
 
 def framing() -> Iterator[Case]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 ID: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -31,7 +32,11 @@ def order(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**good, **changes}.items() if value is not ...}
 
 
-def posting(name: str, body: object, pointer: str, code: str) -> Case:
-    """An order with one fault."""
+def invalid(method: str, path: str, name: str, body: object, pointer: str, code: str, **more: Any) -> Case:
+    """A body that can be read, with one fault."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Case(name, 422, "validation_failed", "POST", "/api/orders", content, fault=(pointer, code))
+    return Case(name, 422, "validation_failed", method, path, content, fault=(pointer, code), **more)
+
+
+posting: Final = partial(invalid, "POST", "/api/orders")
+"""An order with one fault."""

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
-from tests.gateway.api.bad_input.case import Case
+from tests.gateway.api.bad_input.case import Case, invalid
 
 
 def accounts() -> Iterator[Case]:
@@ -11,16 +12,7 @@ def accounts() -> Iterator[Case]:
 
     def case(name: str, field: str, value: object, code: str) -> Case:
         body = {key: what for key, what in {**good, field: value}.items() if what is not ...}
-        content = json.dumps(body).encode()
-        return Case(
-            f"register: {name}",
-            422,
-            "validation_failed",
-            "POST",
-            "/auth/register",
-            content,
-            fault=(f"#/{field}", code),
-        )
+        return invalid("POST", "/auth/register", f"register: {name}", body, f"#/{field}", code)
 
     yield case("no name", "name", ..., "missing")
     yield case("name empty", "name", "", "string_too_short")
@@ -67,21 +59,11 @@ def accounts() -> Iterator[Case]:
         ("email", {"email": "new@example.com"}, "#/email", "extra_forbidden"),
         ("role", {"role": "admin"}, "#/role", "extra_forbidden"),
     ):
-        content = json.dumps(body).encode()
-        yield Case(
-            f"profile: {name}",
-            422,
-            "validation_failed",
-            "PATCH",
-            "/auth/profile",
-            content,
-            fault=(pointer, code),
-        )
+        yield invalid("PATCH", "/auth/profile", f"profile: {name}", body, pointer, code)
 
 
 def money() -> Iterator[Case]:
-    key = {"Idempotency-Key": "bad-input"}
-    at = "#/amount/amount_minor"
+    deposit = partial(invalid, "POST", "/api/wallet/deposits", headers={"Idempotency-Key": "bad-input"})
     for value, code in (
         (0, "greater_than_equal"),
         (-500, "greater_than_equal"),
@@ -93,29 +75,11 @@ def money() -> Iterator[Case]:
         (True, "int_type"),
         (None, "int_type"),
     ):
-        content = json.dumps({"amount": {"amount_minor": value, "currency": "EUR"}}).encode()
-        yield Case(
-            f"deposit {value!r}",
-            422,
-            "validation_failed",
-            "POST",
-            "/api/wallet/deposits",
-            content,
-            key,
-            (at, code),
-        )
+        amount: dict[str, object] = {"amount_minor": value, "currency": "EUR"}
+        yield deposit(f"deposit {value!r}", {"amount": amount}, "#/amount/amount_minor", code)
     for currency in ("USD", "eur", "EURO", "", None, "€"):
-        content = json.dumps({"amount": {"amount_minor": 1, "currency": currency}}).encode()
-        yield Case(
-            f"deposit in {currency!r}",
-            422,
-            "validation_failed",
-            "POST",
-            "/api/wallet/deposits",
-            content,
-            key,
-            ("#/amount/currency", "literal_error"),
-        )
+        amount = {"amount_minor": 1, "currency": currency}
+        yield deposit(f"deposit in {currency!r}", {"amount": amount}, "#/amount/currency", "literal_error")
     for name, body, pointer, code in (
         (
             "a card number",
@@ -139,13 +103,4 @@ def money() -> Iterator[Case]:
             "string_too_short",
         ),
     ):
-        content = json.dumps(body).encode()
-        yield Case(
-            f"card: {name}",
-            422,
-            "validation_failed",
-            "POST",
-            "/api/payment-methods",
-            content,
-            fault=(pointer, code),
-        )
+        yield invalid("POST", "/api/payment-methods", f"card: {name}", body, pointer, code)

@@ -4,15 +4,12 @@ import json
 from collections.abc import Iterator
 from uuid import uuid4
 
-from tests.gateway.api.bad_input.case import EUR_5, ID, Case
+from tests.gateway.api.bad_input.case import EUR_5, ID, Case, invalid
 
 
 def shop() -> Iterator[Case]:
     def case(name: str, method: str, path: str, body: object, pointer: str, code: str) -> Case:
-        content = json.dumps(body).encode()
-        return Case(
-            name, 422, "validation_failed", method, path, content, fault=(pointer, code), role="operator"
-        )
+        return invalid(method, path, name, body, pointer, code, role="operator")
 
     stock = f"/api/inventory/{ID}"
     yield case("stock: nothing", "PUT", stock, {}, "#", "value_error")
