@@ -77,12 +77,12 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
     """
     try:
         async with connection.pipeline() as pipeline:
-            await connection.execute("BEGIN", prepare=False)  # waits for nothing, unlike psycopg's own
             tx = Transaction(connection)
+            await tx.queue("BEGIN")  # waits for nothing, unlike psycopg's own
             yield tx
             reach("commit.before")
             try:
-                await _commit(connection, pipeline)
+                await _commit(tx, pipeline)
             except BaseException:
                 tx.doubted()
                 raise
@@ -94,12 +94,12 @@ async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transac
         raise
 
 
-async def _commit(connection: AsyncConnection[Row], pipeline: AsyncPipeline) -> None:
+async def _commit(tx: Transaction, pipeline: AsyncPipeline) -> None:
     """Commit and wait; a transaction that had failed before cannot pass for a committed one."""
-    commit = await connection.execute("COMMIT", prepare=False)
+    commit = await tx.queue("COMMIT")
     await pipeline.sync()
-    if commit.statusmessage != "COMMIT":
-        raise psycopg.errors.InFailedSqlTransaction(f"COMMIT was answered with {commit.statusmessage}")
+    if commit.status != "COMMIT":
+        raise psycopg.errors.InFailedSqlTransaction(f"COMMIT was answered with {commit.status}")
 
 
 async def _roll_back(connection: AsyncConnection[Row]) -> None:

@@ -25,6 +25,11 @@ class Result:
         self._cursor = cursor
         self._rows: list[Row] | None = None
 
+    @property
+    def status(self) -> str | None:
+        """What the server called the statement that it executed; None before anything has arrived."""
+        return self._cursor.statusmessage
+
     async def rows(self) -> list[Row]:
         """All rows; waits for this statement and for all that were queued before it."""
         rows = await self.fetched()

@@ -12,6 +12,7 @@ from libs.outbox.connection import connect, transaction
 from libs.outbox.pipeline import Connection, numbered
 from tests.support.backing import Backing
 from tests.support.databases import Database
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -144,3 +145,50 @@ async def test_statements_that_somebody_deallocated_are_prepared_anew(connection
         await note(connection, 2)
     await note(connection, 2)
     assert await noted(connection) == [1, 2]
+
+
+async def test_a_wait_that_is_given_up_ends_the_statement_and_the_connection_goes_on(
+    connection: Connection,
+) -> None:
+    async def sleep() -> None:
+        async with transaction(connection) as tx:
+            await tx.queue("INSERT INTO noted VALUES (1)")
+            await tx.fetch("SELECT pg_sleep(60)")
+
+    async with asyncio.timeout(20):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sleep(), 0.2)
+        await note(connection, 2)
+    assert await noted(connection) == [2]
+
+
+async def test_a_session_that_the_server_ends_is_noticed_and_its_socket_may_be_anothers(
+    database: Callable[[str], Awaitable[Database]], connection: Connection
+) -> None:
+    fresh = await database("product")
+    for _ in range(3):
+        other = await connect(fresh.runtime_dsn, name="test")
+        [[pid]] = await (await other.execute("SELECT pg_backend_pid()")).fetchall()
+        await fresh.rows("SELECT pg_terminate_backend(%s)", pid)
+        with pytest.raises(psycopg.OperationalError):
+            async with transaction(other) as tx:
+                await tx.fetch("SELECT 1")
+        await other.close()
+        await note(connection)
+        assert await noted(connection) == []
+
+
+async def test_a_session_that_ends_while_nobody_asks_does_not_keep_the_loop_busy(
+    database: Callable[[str], Awaitable[Database]],
+) -> None:
+    fresh = await database("product")
+    other = await connect(fresh.runtime_dsn, name="test")
+    [[pid]] = await (await other.execute("SELECT pg_backend_pid()")).fetchall()
+    assert other.listens
+    await fresh.rows("SELECT pg_terminate_backend(%s)", pid)
+    await eventually(lambda: _deaf(other))
+    await other.close()
+
+
+async def _deaf(connection: Connection) -> bool:
+    return not connection.listens
