@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -85,11 +85,7 @@ class RecordProducer:
             by_partition[TopicPartition(record.topic, record.partition)].append(record)
         producer = await self._started()
         sent = Sent()
-        results = await asyncio.gather(
-            *(self._send_batch(producer, place, rows) for place, rows in by_partition.items()),
-            return_exceptions=True,
-        )
-        for (place, rows), result in zip(by_partition.items(), results, strict=True):
+        for place, rows, result in await self._send_all(producer, by_partition):
             if isinstance(result, int):
                 sent.acknowledged.extend(row.row for row in rows[:result])
                 sent.delivered.add(place)
@@ -103,6 +99,26 @@ class RecordProducer:
         if sent.failed or sent.refused:
             await self.close()
         return sent
+
+    async def _send_all(
+        self, producer: AIOKafkaProducer, batches: Mapping[TopicPartition, Sequence[Sendable]]
+    ) -> list[tuple[TopicPartition, Sequence[Sendable], int | BaseException]]:
+        """Each batch with how many of its records were taken and acknowledged, or with its error."""
+        if len(batches) > 1:
+            results = await asyncio.gather(
+                *(self._send_batch(producer, place, rows) for place, rows in batches.items()),
+                return_exceptions=True,
+            )
+            return [
+                (place, rows, result) for (place, rows), result in zip(batches.items(), results, strict=True)
+            ]
+        answered: list[tuple[TopicPartition, Sequence[Sendable], int | BaseException]] = []
+        for place, rows in batches.items():  # one batch is sent at once, not by a task that is yet to start
+            try:
+                answered.append((place, rows, await self._send_batch(producer, place, rows)))
+            except Exception as error:  # noqa: BLE001 - as gather gives it back
+                answered.append((place, rows, error))
+        return answered
 
     def _alone(self, place: TopicPartition, rows: Sequence[Sendable]) -> bool:
         """Whether the refused batch was one record; if not, they go one by one from now on."""

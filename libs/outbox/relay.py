@@ -38,7 +38,7 @@ NEXT_AVAILABLE: Final = """
     ORDER BY id LIMIT %s
 """
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY(%s::bigint[])"
-DELETE_WITHIN_SECONDS: Final = 0.1
+DELETE_WITHIN_SECONDS: Final = 0.5
 """How long acknowledged rows may wait for others to be deleted with them: a crash sends them once more."""
 SAFETY_POLL_SECONDS: Final = 0.2
 ALONE_CHECK_SECONDS: Final = 0.5
@@ -52,6 +52,7 @@ DOUBT_SECONDS: Final = 5.0
 FIRST_BACK_OFF_SECONDS: Final = 0.2
 MAX_BACK_OFF_SECONDS: Final = 5.0
 OWNER_POLL_SECONDS: Final = 1.0
+KEEP_ALIVE_SECONDS: Final = 1.0
 REFUSED_BACK_OFF_SECONDS: Final = 60.0
 
 
@@ -211,7 +212,7 @@ class Relay:
             rows = self._take() or await self._look(connection)
             if rows:
                 reach("relay.before_send")
-            sent = await self._send(connection, rows) if rows else 0
+            sent = await self._send(connection, rows, group) if rows else 0
             if sent:
                 reach("relay.sent")
                 self._delete_soon(connection, group)
@@ -338,15 +339,20 @@ class Relay:
             return NEXT_IN_LANE, [lane.of, lane.number, self._batch_size]
         return NEXT, [self._batch_size]
 
-    async def _send(self, connection: AsyncConnection[Row], rows: Sequence[Pending]) -> int:
+    async def _send(
+        self, connection: AsyncConnection[Row], rows: Sequence[Pending], group: asyncio.TaskGroup
+    ) -> int:
         """Send rows and note which were acknowledged; how many that were."""
-        sending = asyncio.ensure_future(self._producer.send(await self._sendables(rows)))
+        keeping: list[asyncio.Task[None]] = []
+        slow = asyncio.get_running_loop().call_later(
+            KEEP_ALIVE_SECONDS, lambda: keeping.append(group.create_task(_keep_alive(connection)))
+        )
         try:
-            while not (await asyncio.wait([sending], timeout=1.0))[0]:
-                await connection.execute("SELECT 1")  # keeps the idle session alive while Kafka is slow
-            sent = sending.result()
+            sent = await self._producer.send(await self._sendables(rows))
         finally:
-            sending.cancel()
+            slow.cancel()
+            for task in keeping:
+                task.cancel()
         self._settle(sent, rows)
         return len(sent.acknowledged)
 
@@ -394,3 +400,10 @@ class Relay:
         )
         self.counters.failures += 1
         self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)
+
+
+async def _keep_alive(connection: AsyncConnection[Row]) -> None:
+    """Keep a session from being ended for idleness while Kafka is slow."""
+    while True:
+        await connection.execute("SELECT 1")
+        await asyncio.sleep(KEEP_ALIVE_SECONDS)
