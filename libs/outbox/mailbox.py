@@ -1,6 +1,6 @@
 """The statements of the batch transaction that every service shares: inbox, outbox, offsets, parked and dead messages."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -14,10 +14,6 @@ from libs.messaging.codec import OutboxRow, raw_headers, readable_headers
 from libs.messaging.record import Record, TopicPartition
 from libs.outbox.transaction import Result, Transaction
 
-ADMIT: Final = """
-    INSERT INTO inbox (message_id) SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING RETURNING message_id
-"""
-HELD_KEYS: Final = "SELECT DISTINCT key FROM parked_messages WHERE key = ANY(%s::text[])"
 PUT: Final = """
     INSERT INTO outbox (message_id, topic, key, key_hash, type, headers, payload)
     SELECT message_id, topic, key, key_hash, type, headers::jsonb, payload
@@ -26,8 +22,8 @@ PUT: Final = """
     ORDER BY n
     RETURNING id
 """
-ADVANCE: Final = """
-    WITH moved AS (
+_MOVED: Final = """
+    moved AS (
         UPDATE consumer_offsets AS mine
         SET next_offset = move.next_offset, last_message_id = move.last_message_id,
             caught_up_at = greatest(mine.caught_up_at, move.caught_up_at)
@@ -35,9 +31,17 @@ ADVANCE: Final = """
              AS move (topic, partition, expected, next_offset, last_message_id, caught_up_at)
         WHERE mine.topic = move.topic AND mine.partition = move.partition AND mine.next_offset = move.expected
         RETURNING 1
+    )"""
+ADVANCE: Final = f"WITH {_MOVED} SELECT clock_timestamp(), (SELECT count(*) FROM moved)"  # noqa: S608 - a constant
+# One statement, whose parts need not see each other's work: what matters is that the load is a later one, which sees
+# everything that was committed while these waited for another owner.
+TAKE: Final = f"""WITH {_MOVED}, admitted AS (
+        INSERT INTO inbox (message_id) SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING RETURNING message_id
     )
-    SELECT clock_timestamp(), count(*) FROM moved
-"""
+    SELECT clock_timestamp(), (SELECT count(*) FROM moved),
+        (SELECT CASE WHEN count(*) < %s THEN coalesce(array_agg(message_id), '{{}}') END FROM admitted),
+        (SELECT array_agg(key) FROM parked_messages WHERE key = ANY(%s::text[]))
+"""  # noqa: S608 - constants
 CATCH_UP: Final = """
     UPDATE consumer_offsets AS mine SET caught_up_at = greatest(mine.caught_up_at, seen.caught_up_at)
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[])
@@ -126,25 +130,37 @@ class Parked:
 
 
 async def advance(tx: Transaction, moves: Sequence[Move]) -> Result:
-    """Compare-and-set the offsets; gives the clock, and how many partitions were still where they were expected.
-
-    It is the batch's first statement: its row locks keep a process that lost the partition out
-    until this transaction has ended, and its result is there with the load's.
-    """
-    ordered = sorted(moves, key=lambda move: move.place)
-    moved = await tx.queue(
-        ADVANCE,
-        [
-            [m.place.topic for m in ordered],
-            [m.place.partition for m in ordered],
-            [m.expected for m in ordered],
-            [m.next_offset for m in ordered],
-            [m.last_message_id for m in ordered],
-            [m.caught_up_at for m in ordered],
-        ],
-    )
+    """Compare-and-set the offsets; gives the clock, and how many partitions were still where they were expected."""
+    moved = await tx.queue(ADVANCE, _moved(moves))
     tx.take_clock(moved)
     return moved
+
+
+async def take(
+    tx: Transaction, moves: Sequence[Move], ids: Collection[MessageId], keys: Iterable[str]
+) -> Result:
+    """Compare-and-set the offsets, enter ids into the inbox, and look for parked messages of the keys.
+
+    It is the batch's first statement: its row locks keep a process that lost the partition out
+    until this transaction has ended, and its result is there with the load's. Gives the clock, how many
+    partitions were still where they were expected, the ids that were new to the inbox (None where all were), and
+    the keys behind whose parked messages others must wait (None where there are none).
+    """
+    taken = await tx.queue(TAKE, [*_moved(moves), sorted(ids), len(ids), sorted(keys)])
+    tx.take_clock(taken)
+    return taken
+
+
+def _moved(moves: Sequence[Move]) -> list[object]:
+    ordered = sorted(moves, key=lambda move: move.place)
+    return [
+        [m.place.topic for m in ordered],
+        [m.place.partition for m in ordered],
+        [m.expected for m in ordered],
+        [m.next_offset for m in ordered],
+        [m.last_message_id for m in ordered],
+        [m.caught_up_at for m in ordered],
+    ]
 
 
 async def catch_up(
@@ -161,16 +177,6 @@ async def catch_up(
             [at[p] for p in places],
         ],
     )
-
-
-async def admit(tx: Transaction, ids: Iterable[MessageId]) -> Result:
-    """Enter ids into the inbox; gives those that were not there."""
-    return await tx.queue(ADMIT, [sorted(ids)])
-
-
-async def held_keys(tx: Transaction, keys: Iterable[str]) -> Result:
-    """Which of the keys have parked messages, behind which others must wait."""
-    return await tx.queue(HELD_KEYS, [sorted(keys)])
 
 
 Outlet: TypeAlias = Callable[[Sequence[tuple[int, OutboxRow]]], None]

@@ -22,7 +22,7 @@ from libs.outbox.dead_letters import letter
 from libs.outbox.errors import Fenced, Undeliverable
 from libs.outbox.faults import blames_message
 from libs.outbox.mailbox import Death, Move, Outlet
-from libs.outbox.transaction import Row, Transaction
+from libs.outbox.transaction import Transaction
 from libs.service.errors import AlikeFailures, DecideFailed, SystemFault
 from libs.service.runtime import Source
 from libs.service.service import Answer, Service
@@ -60,6 +60,8 @@ class Outcome:
     dead: int = 0
     sent: int = 0
     orders: list[str] = field(default_factory=list)
+    written: bool = True
+    """False where there was nothing to do: the offsets are stored with a later batch's."""
 
     def add(self, other: "Outcome") -> None:
         """Count another batch's outcome in."""
@@ -120,14 +122,19 @@ class Batch(Generic[State]):
         records: Sequence[Record],
         moves: Sequence[Move],
         now: datetime,
+        *,
+        lazily: bool = False,
     ) -> Outcome:
         """Handle records and move the offsets, exactly once.
 
-        `now` judges only whether a message id lies too far ahead. Raises Fenced when another
+        `now` judges only whether a message id lies too far ahead. `lazily` leaves the offsets where they are
+        when no record was for this service. Raises Fenced when another
         process has moved an offset, SystemFault or psycopg.Error when nothing could be done; then
         nothing was, or, when the commit's answer was lost, nobody knows: read the offsets again.
         """
         letters = self._open(records, now)
+        if lazily and not (letters.messages or letters.poison):
+            return Outcome(records=len(records), skipped=letters.skipped, written=False)
         failures: dict[MessageId, str] = {}
         reach("batch.opened")
         while True:
@@ -272,21 +279,19 @@ class Batch(Generic[State]):
             duplicates=letters.repeats,
             skipped=letters.skipped,
         )
-        moved = await mailbox.advance(tx, moves)
-        reach("offsets.advanced")
         state: State | None = None
         rows: list[OutboxRow] = []
         deaths = list(letters.poison)
         if messages := letters.messages:
-            admitted = await mailbox.admit(tx, [m.id for m in messages])
-            held = await mailbox.held_keys(tx, {str(m.key) for m in messages})
+            taken = await mailbox.take(tx, moves, [m.id for m in messages], {str(m.key) for m in messages})
             reach("inbox.admitted")
             state = await self._service.load(tx, messages)
-            fresh = {row[0] for row in await admitted.rows()}
-            behind = {row[0] for row in await held.rows()}
+            ((_, moved, fresh, held),) = await taken.rows()
             reach("batch.loaded")
+            self._check_moved(moved, moves)
+            fresh = letters.records if fresh is None else set(fresh)
+            behind = set(held or ())
             outcome.duplicates += len(messages) - len(fresh)
-            self._check_moved(await moved.rows(), moves)
             now = rfc3339(tx.now)
             for message in messages:
                 if message.id not in fresh:
@@ -308,17 +313,19 @@ class Batch(Generic[State]):
             await self._service.save(tx, state)
             reach("batch.saved")
         else:
-            self._check_moved(await moved.rows(), moves)
+            advanced = await mailbox.advance(tx, moves)
+            reach("offsets.advanced")
+            ((_, moved),) = await advanced.rows()
+            self._check_moved(moved, moves)
         await mailbox.put(tx, rows, self._outlet)
         await self._bury(tx, deaths)
         outcome.sent, outcome.dead = len(rows), len(deaths)
         return outcome, state
 
     @staticmethod
-    def _check_moved(answer: list[Row], moves: Sequence[Move]) -> None:
-        ((_, count),) = answer
-        if count != len(moves):
-            raise Fenced(f"{len(moves) - count} of {len(moves)} offsets were moved by another process")
+    def _check_moved(moved: int, moves: Sequence[Move]) -> None:
+        if moved != len(moves):
+            raise Fenced(f"{len(moves) - moved} of {len(moves)} offsets were moved by another process")
 
     def _decide(self, now: str, state: State, message: Message[object]) -> list[OutboxRow]:
         try:

@@ -33,6 +33,8 @@ EXPECTED: Final = (psycopg.Error, SystemFault, Fenced, OffsetAlarm, MessagingErr
 POLL_MS: Final = 500
 IDLE_WRITE_SECONDS: Final = 1.0
 HINT_SECONDS: Final = 5.0
+RELAY_TURNS: Final = 5
+"""In so many turns of the loop the relay brings a batch's messages to the socket: the log line about it can wait."""
 FIRST_BACK_OFF_SECONDS: Final = 0.1
 MAX_BACK_OFF_SECONDS: Final = 5.0
 ALARM_CHECK_SECONDS: Final = 5.0
@@ -91,6 +93,8 @@ class Consumption(Generic[State]):
         self._reader: Reader
         self._connection: AsyncConnection[Row] | None = None
         self._expected: dict[TopicPartition, int] = {}
+        self._unwritten: dict[TopicPartition, Move] = {}
+        """How far partitions were read beyond what is stored, while nothing in them was for this service."""
         self._to_check: dict[TopicPartition, MessageId] = {}
         self._alarms: dict[TopicPartition, str] = {}
         self._epoch = 0
@@ -98,6 +102,7 @@ class Consumption(Generic[State]):
         self._busy = asyncio.Lock()
         self._database_ahead: float | None = None
         self._last_idle_write = 0.0
+        self._last_write = float("-inf")
         self._last_hint = 0.0
         self._last_alarm_check = 0.0
         self._log = structlog.get_logger("consumer")
@@ -157,6 +162,7 @@ class Consumption(Generic[State]):
         await reader.stop()
         self._epoch += 1
         self._expected.clear()
+        self._unwritten.clear()
         self._to_check.clear()
         self._alarms.clear()
         if self._connection is not None:
@@ -212,25 +218,36 @@ class Consumption(Generic[State]):
         started = asyncio.get_running_loop().time()
         moves = self._moves(records)
         now = self._in_database_time(started) or datetime.fromtimestamp(self._clock(), UTC)
-        outcome = await self._batch.consume(self._transaction, records, moves, now)
+        lazily = started - self._last_write < IDLE_WRITE_SECONDS
+        outcome = await self._batch.consume(self._transaction, records, moves, now, lazily=lazily)
         reach("consumer.handled")
         for move in moves:
             self._expected[move.place] = move.next_offset
-        self._done(outcome, asyncio.get_running_loop().time() - started)
+        if outcome.written:
+            self._last_write = started
+            self._unwritten.clear()
+        else:
+            self._unwritten = {move.place: move for move in moves}
+        seconds = asyncio.get_running_loop().time() - started
+        for _ in range(RELAY_TURNS if outcome.sent else 0):
+            await asyncio.sleep(0)
+        self._done(outcome, seconds)
 
     def _moves(self, records: Sequence[Record]) -> list[Move]:
+        """From what is stored to behind the records; partitions that were read on without writing come along."""
         last = {record.place: record for record in records}
         ends = self._reader.seen_to_end({place: r.offset + 1 for place, r in last.items()})
-        return [
-            Move(
+        moves = dict(self._unwritten)
+        for place, record in last.items():
+            left = moves.get(place)
+            moves[place] = Move(
                 place,
-                self._expected[place],
+                self._expected[place] if left is None else left.expected,
                 record.offset + 1,
                 message_id_of(record),
                 self._in_database_time(ends.get(place)),
             )
-            for place, record in last.items()
-        ]
+        return list(moves.values())
 
     async def _check_gaps(self, records: Sequence[Record]) -> None:
         """A gap is fine where the broker left one, and an alarm where retention ran past the stored offset."""
@@ -252,6 +269,12 @@ class Consumption(Generic[State]):
         if not self._expected or now - self._last_idle_write < IDLE_WRITE_SECONDS:
             return
         self._last_idle_write = now
+        if self._unwritten:
+            moves = list(self._unwritten.values())
+            await self._batch.consume(
+                self._transaction, [], moves, datetime.fromtimestamp(self._clock(), UTC)
+            )
+            self._unwritten.clear()
         seen = self._reader.seen_to_end(self._expected)
         at = {place: self._in_database_time(when) for place, when in seen.items()}
         known = {place: when for place, when in at.items() if when is not None}
@@ -309,6 +332,7 @@ class Consumption(Generic[State]):
             self._epoch += 1
             for place in places:
                 self._expected.pop(place, None)
+                self._unwritten.pop(place, None)
                 self._to_check.pop(place, None)
                 self._alarms.pop(place, None)
 
@@ -343,6 +367,7 @@ class Consumption(Generic[State]):
         for place, left in stored.items():
             self._alarms.pop(place, None)
             self._to_check.pop(place, None)
+            self._unwritten.pop(place, None)
             self._expected[place] = left.next_offset
             lies = bounds[place]
             if not lies.start <= left.next_offset <= lies.end:

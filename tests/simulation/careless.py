@@ -21,9 +21,10 @@ from tests.simulation.store import Request, Row, Rows, Tx
 _send, _join = RecordProducer.send, history.join
 
 
-def admit_everything(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    statements.admit(tx, parameters)
-    return [(one,) for one in parameters[0]]
+def admit_everything(tx: Tx, ids: Sequence[Any]) -> list[Any]:
+    """Take every id for a new one."""
+    statements.admit(tx, ids)
+    return list(ids)
 
 
 async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> None:
@@ -79,8 +80,9 @@ async def believe_in_delivery(producer: RecordProducer, records: Sequence[Sendab
     return sent
 
 
-def nothing_held(_tx: Tx, _parameters: Sequence[Any]) -> Rows:
-    return []
+def nothing_held(_tx: Tx, _keys: Sequence[Any]) -> set[Any]:
+    """Look for no parked messages."""
+    return set()
 
 
 def claim_without_key(_tx: Tx, parameters: Sequence[Any]) -> Rows:

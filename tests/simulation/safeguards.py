@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +18,7 @@ from libs.service.consumption import Consumption
 from tests.model.substitution import Substitute
 from tests.simulation import careless
 from tests.simulation.running import Seen, run, simulating
+from tests.simulation.statements.mailbox import take
 from tests.simulation.store import Handler
 
 SEEDS: Final = 250
@@ -43,7 +45,7 @@ RUNTIME: Final = (
         "runtime_inbox",
         "a record that comes again is decided again",
         ("duplicates", "replay", "send_unknown"),
-        _statement(mailbox.ADMIT, careless.admit_everything),
+        _statement(mailbox.TAKE, partial(take, admitting=careless.admit_everything)),
     ),
     Safeguard(
         "one_transaction",
@@ -60,7 +62,7 @@ RUNTIME: Final = (
         "offset_compare_and_set",
         "an offset is set wherever it is by now",
         ("zombie", "zombie", "zombie", "zombie"),
-        _statement(mailbox.ADVANCE, careless.advance_anyway),
+        _statement(mailbox.TAKE, partial(take, advancing=careless.advance_anyway)),
     ),
     Safeguard(
         "delete_by_id",
@@ -96,7 +98,7 @@ RUNTIME: Final = (
         "parking_of_key",
         "later messages of an order overtake one that is parked",
         ("bug:order_history", "bug:order_saga", "bug:order_history", "bug:order_history"),
-        _statement(mailbox.HELD_KEYS, careless.nothing_held),
+        _statement(mailbox.TAKE, partial(take, holding=careless.nothing_held)),
     ),
     Safeguard(
         "idempotency_row",

@@ -10,6 +10,7 @@ import pytest
 
 from libs.contracts.inventory import InventoryReserved, ReleaseInventory, ReserveInventory
 from libs.contracts.message import Contract
+from libs.contracts.product import ValidateProducts
 from libs.contracts.values import MessageId, OrderId
 from libs.messaging.codec import Codec
 from libs.messaging.message import UNCORRELATED, Correlation
@@ -103,6 +104,31 @@ async def test_a_message_is_decided_once_within_a_batch_and_across_batches(bench
     assert (first.decided, first.duplicates, second.decided, second.duplicates) == (1, 1, 0, 1)
     assert await bench.heard() == {order_id: 1}
     assert await bench.outbox() == [(InventoryReserved.wire, str(order_id))]
+
+
+async def test_offsets_may_wait_while_nothing_is_for_the_service(bench: Bench) -> None:
+    batch = bench.batch()
+    strange = bench.record(ValidateProducts(order_id=an_order_id(), lines=some_lines(1)))
+    wanted = bench.record(reserve(an_order_id()))
+    left = await batch.consume(
+        bench.transactions, [strange], [Move(PLACE, 0, 1, None)], datetime.now(UTC), lazily=True
+    )
+    assert (left.written, left.skipped, left.records) == (False, 1, 1)
+    assert await bench.database.row("SELECT next_offset FROM consumer_offsets") == (0,)
+    done = await batch.consume(
+        bench.transactions, [wanted], [Move(PLACE, 0, 2, None)], datetime.now(UTC), lazily=True
+    )
+    assert (done.written, done.decided) == (True, 1)
+    assert await bench.database.row("SELECT next_offset FROM consumer_offsets") == (2,)
+
+
+async def test_poison_is_buried_at_once_however_lazy_the_batch(bench: Bench) -> None:
+    poison = bench.raw(b"key", b"{", [])
+    outcome = await bench.batch().consume(
+        bench.transactions, [poison], [Move(PLACE, 0, 1, None)], datetime.now(UTC), lazily=True
+    )
+    assert (outcome.written, outcome.dead) == (True, 1)
+    assert await bench.database.row("SELECT next_offset FROM consumer_offsets") == (1,)
 
 
 async def test_an_answer_echoes_the_saga_step_and_attempt_and_names_its_cause(bench: Bench) -> None:

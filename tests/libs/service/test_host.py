@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from libs.contracts.inventory import InventoryReserved, ReserveInventory
+from libs.contracts.product import ValidateProducts
 from libs.service.host import Host
 from libs.service.settings import Settings
 from tests.libs.service import tally
 from tests.support.backing import Backing
 from tests.support.builders import a_record, an_order_id, some_lines
 from tests.support.databases import Database
-from tests.support.topics import Topics
+from tests.support.topics import RawRecord, Topics
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -54,6 +56,12 @@ def reservations(count: int) -> list[ReserveInventory]:
     return [ReserveInventory(order_id=an_order_id(), lines=some_lines(1)) for _ in range(count)]
 
 
+def strange() -> RawRecord:
+    """A command to another service, in this one's topic."""
+    record = a_record(ValidateProducts(order_id=an_order_id(), lines=some_lines(1)))
+    return replace(record, topic=ReserveInventory.topic)
+
+
 async def test_commands_are_answered_once_across_a_restart(
     backing: Backing, tallied: Database, topics: Topics
 ) -> None:
@@ -72,6 +80,21 @@ async def test_commands_are_answered_once_across_a_restart(
     assert {event.header("ce_type") for event in events} == {InventoryReserved.wire}
     assert await tallied.row("SELECT count(*), max(heard) FROM tally") == (100, 1)
     assert await tallied.rows("SELECT 1 FROM outbox") == []
+
+
+async def test_offsets_follow_what_is_not_for_the_service_within_a_moment(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    async with hosted(tallied, topics):
+        await topics.publish(*(a_record(command) for command in reservations(2)))
+        await topics.expect("inventory-events", 2)
+        await topics.publish(*(strange() for _ in range(5)))
+
+        async def stored() -> bool:
+            return await tallied.row("SELECT sum(next_offset)::int FROM consumer_offsets") == (7,)
+
+        await eventually(stored)
+    assert await tallied.row("SELECT count(*) FROM inbox") == (2,)
 
 
 async def test_a_stored_offset_beyond_the_topic_is_an_alarm_until_somebody_settles_it(
