@@ -1,17 +1,15 @@
 """Idempotency keys and refresh families against their models: any sequence of operations, on the real database."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule
 
 from gateway.domain.tokens import Verdict, first_token, hashed
 from gateway.store import accounts, intents
@@ -19,9 +17,11 @@ from gateway.store.accounts import Candidate
 from gateway.store.intents import Claim
 from libs.contracts.values import OrderId, UserId
 from libs.outbox.connection import connect, transaction
+from libs.outbox.pipeline import Connection
 from libs.outbox.transaction import Transaction
 from tests.support.builders import a_message_id, a_user_id, an_order
 from tests.support.databases import Database, Databases
+from tests.support.machines import DatabaseMachine, run_machine
 
 pytestmark = pytest.mark.integration
 
@@ -29,13 +29,6 @@ T = TypeVar("T")
 ROUTE = "POST /api/orders"
 GRACE = timedelta(seconds=1_000)  # so long that a slow machine makes no difference
 DAY = 86_400
-BUDGET = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-)
 
 
 @pytest.fixture
@@ -45,45 +38,33 @@ async def database(run_databases: Databases) -> Any:
     await run_databases.drop(made)
 
 
-class Sync:
-    """Runs transactions for a machine, whose rules are plain functions, on a loop of its own."""
+class StoreMachine(DatabaseMachine):
+    """A machine that asks the gateway's store, one transaction after the other."""
 
-    def __init__(self, database: Database) -> None:
-        self._dsn = database.runtime_dsn
-        self._admin = database.admin_dsn
-        self._loop = asyncio.new_event_loop()
-        self._connection = self._loop.run_until_complete(connect(self._dsn, name="machine"))
+    connection: ClassVar[Connection]
+
+    @classmethod
+    async def open(cls, stack: AsyncExitStack) -> None:
+        opened = await connect(cls.database.runtime_dsn, name="machine")
+        cls.connection = await stack.enter_async_context(opened)
 
     def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """What comes of it in a transaction of its own."""
+
         async def within() -> T:
-            async with transaction(self._connection) as tx:
+            async with transaction(self.connection) as tx:
                 await tx.read_clock()
                 return await work(tx)
 
-        return self._loop.run_until_complete(within())
-
-    def close(self) -> None:
-        self._loop.run_until_complete(self._connection.close())
-        self._loop.close()
-
-
-@contextmanager
-def synchronous(database: Database) -> Iterator[Sync]:
-    sync = Sync(database)
-    try:
-        yield sync
-    finally:
-        sync.close()
+        return self.wait_for(within())
 
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 BODIES = st.sampled_from([b"x" * 32, b"y" * 32])
 
 
-class IdempotencyKeys(RuleBasedStateMachine):
+class IdempotencyKeys(StoreMachine):
     """A key stands for the first request that came with it, until it is a day old."""
-
-    sync: Sync
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +86,7 @@ class IdempotencyKeys(RuleBasedStateMachine):
                 await intents.open_orders(tx, fresh)
             return won, await intents.known(tx, ROUTE, claims)
 
-        won, known = self.sync.run(both)
+        won, known = self.run(both)
         for one in claims:
             free = one.key not in self.model
             assert (one.order.order_id in won) == free
@@ -123,12 +104,12 @@ class IdempotencyKeys(RuleBasedStateMachine):
                 [self.user_id, key],
             )
 
-        self.sync.run(age)
+        self.run(age)
         self.model.pop(key, None)
 
     @rule()
     def tidy_up(self) -> None:
-        self.sync.run(lambda tx: intents.forget_keys(tx, DAY))
+        self.run(lambda tx: intents.forget_keys(tx, DAY))
 
     @invariant()
     def each_order_has_an_intent(self) -> None:
@@ -136,11 +117,11 @@ class IdempotencyKeys(RuleBasedStateMachine):
             rows = await tx.fetch("SELECT count(*) FROM order_intents WHERE user_id = %s", [self.user_id])
             return int(rows[0][0])
 
-        assert self.sync.run(count) == self.orders
+        assert self.run(count) == self.orders
 
 
 async def test_idempotency_keys(database: Database) -> None:
-    await asyncio.to_thread(run, IdempotencyKeys, database)
+    await run_machine(IdempotencyKeys, database, examples=40, steps=30)
 
 
 @dataclass
@@ -153,10 +134,9 @@ class Family:
     revoked: bool = False
 
 
-class RefreshFamilies(RuleBasedStateMachine):
+class RefreshFamilies(StoreMachine):
     """Rotation, repeats within the grace, reuse after it, sign-out; with time that passes for all at once."""
 
-    sync: Sync
     user_id: UserId
 
     def __init__(self) -> None:
@@ -167,15 +147,13 @@ class RefreshFamilies(RuleBasedStateMachine):
     @initialize()
     def somebody(self) -> None:
         who = Candidate(a_user_id(), f"{uuid4().hex}@example.com", "Ada", "customer", "$argon2id$none")
-        self.sync.run(lambda tx: accounts.register(tx, who))
+        self.run(lambda tx: accounts.register(tx, who))
         self.user_id = who.id
 
     @rule()
     def sign_in(self) -> None:
         family = Family(uuid4(), [first_token()])
-        self.sync.run(
-            lambda tx: accounts.begin_family(tx, self.user_id, family.family_id, family.tokens[0], DAY)
-        )
+        self.run(lambda tx: accounts.begin_family(tx, self.user_id, family.family_id, family.tokens[0], DAY))
         self.families.append(family)
 
     @rule(seconds=st.sampled_from([310.0, 420.0, 1_100.0]))
@@ -186,7 +164,7 @@ class RefreshFamilies(RuleBasedStateMachine):
                 [seconds, self.user_id],
             )
 
-        self.sync.run(age)
+        self.run(age)
         self.now += seconds
 
     @rule(data=st.data())
@@ -195,7 +173,7 @@ class RefreshFamilies(RuleBasedStateMachine):
             return
         family = data.draw(st.sampled_from(self.families))
         token = data.draw(st.sampled_from(family.tokens))
-        renewal = self.sync.run(lambda tx: accounts.renew(tx, token, b"key", DAY, GRACE))
+        renewal = self.run(lambda tx: accounts.renew(tx, token, b"key", DAY, GRACE))
         used_at = family.used.get(token)
         if family.revoked:
             assert (renewal.verdict, renewal.token) == (Verdict.REFUSE, None)
@@ -215,12 +193,12 @@ class RefreshFamilies(RuleBasedStateMachine):
     def sign_out(self, data: st.DataObject) -> None:
         if self.families:
             family = data.draw(st.sampled_from(self.families))
-            self.sync.run(lambda tx: accounts.end_family(tx, family.family_id))
+            self.run(lambda tx: accounts.end_family(tx, family.family_id))
             family.revoked = True
 
     @rule()
     def a_guess(self) -> None:
-        renewal = self.sync.run(lambda tx: accounts.renew(tx, first_token(), b"key", DAY, GRACE))
+        renewal = self.run(lambda tx: accounts.renew(tx, first_token(), b"key", DAY, GRACE))
         assert renewal.verdict is Verdict.REFUSE
 
     @invariant()
@@ -233,7 +211,7 @@ class RefreshFamilies(RuleBasedStateMachine):
                     "SELECT used_at, revoked_at FROM refresh_tokens WHERE token_hash = ANY(%s)", [these]
                 )
 
-            found = self.sync.run(rows)
+            found = self.run(rows)
             assert len(found) == len(family.tokens)
             living = [used for used, revoked in found if revoked is None]
             assert (living == []) == family.revoked
@@ -242,10 +220,4 @@ class RefreshFamilies(RuleBasedStateMachine):
 
 
 async def test_refresh_families(database: Database) -> None:
-    await asyncio.to_thread(run, RefreshFamilies, database)
-
-
-def run(machine: type[Any], database: Database) -> None:
-    with synchronous(database) as sync:
-        machine.sync = sync
-        run_state_machine_as_test(machine, settings=BUDGET)
+    await run_machine(RefreshFamilies, database, examples=40, steps=30)
