@@ -38,7 +38,7 @@ NEXT_AVAILABLE: Final = """
     ORDER BY id LIMIT %s
 """
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY(%s::bigint[])"
-DELETE_WITHIN_SECONDS: Final = 0.5
+DELETE_WITHIN_SECONDS: Final = 0.2
 """How long acknowledged rows may wait for others to be deleted with them: a crash sends them once more."""
 SAFETY_POLL_SECONDS: Final = 0.2
 ALONE_CHECK_SECONDS: Final = 0.5
