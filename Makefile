@@ -121,8 +121,9 @@ accept-offset: $(RUN) ## settle a service's alarm about a topic's offsets (s=inv
 rebuild: $(RUN) ## make the read model anew from the events, while it is in use
 	@$(PYTHON) -m devstack in order_history order_history rebuild
 
+# B608 is ruff's S608, where each exception has its reason beside it.
 audit: $(DEV) ## known vulnerabilities in what is locked, and in our own code (asks the package registry)
 	@code=0; $(PYTHON) -m devstack.audit requirements.lock || code=$$?; \
-	.venv/bin/bandit --quiet --recursive --severity-level medium \
+	.venv/bin/bandit --quiet --recursive --severity-level medium --skip B608 \
 		gateway order_saga order product inventory payment order_history libs migrations devstack || code=1; \
 	exit $$code
