@@ -145,8 +145,6 @@ class EmbeddedPostgres:
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
             "--locale=C",
             "--no-instructions",
         ]

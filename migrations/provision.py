@@ -120,8 +120,13 @@ async def _make_role(admin: AsyncConnection, role: str, password: str) -> None:
 async def _make_database(admin: AsyncConnection, each: Access) -> None:
     known = await admin.execute("SELECT FROM pg_database WHERE datname = %s", (each.database,))
     if await known.fetchone() is None:
+        # The same order of names, and the same indexes, whatever the server's own locale is and becomes.
         await _execute(
-            admin, "CREATE DATABASE {database} OWNER {owner}", database=each.database, owner=each.owner
+            admin,
+            "CREATE DATABASE {database} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8'"
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'",
+            database=each.database,
+            owner=each.owner,
         )
 
 

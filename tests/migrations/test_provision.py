@@ -47,6 +47,13 @@ async def test_owner_makes_tables_and_runtime_writes_rows(server: EmbeddedPostgr
     await _run(inventory.runtime_dsn, "DELETE FROM things")
 
 
+async def test_names_are_ordered_alike_whatever_the_servers_locale_is(server: EmbeddedPostgres) -> None:
+    locale = "SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = '{}'"
+    assert await _run(server.admin_dsn, locale.format("template1")) == [("c", None, "UTF8")]
+    inventory = (await _provision(server, "names_"))["inventory"]
+    assert await _run(inventory.runtime_dsn, locale.format(inventory.database)) == [("b", "C.UTF-8", "UTF8")]
+
+
 async def test_runtime_makes_no_tables(server: EmbeddedPostgres) -> None:
     inventory = (await _provision(server, "ddl_"))["inventory"]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
