@@ -21,6 +21,10 @@ START_SECONDS = 180.0
 """As long as its process lives: a busy machine starts slowly."""
 
 
+class ServiceEndedError(Exception):
+    """A service ended instead of becoming ready; the message has the end of its log."""
+
+
 class ServiceProcess:
     """One service on one database and one set of topics; it can be killed and started again."""
 
@@ -64,7 +68,8 @@ class ServiceProcess:
 
         async def ready() -> bool:
             assert self._process is not None
-            assert self._process.alive, f"{self.service} ended:\n{self.tail()}"
+            if not self._process.alive:
+                raise ServiceEndedError(f"{self.service} ended:\n{self.tail()}")
             return await is_ready(self.url)
 
         await eventually(ready, within=START_SECONDS, every=0.05, what=f"{self.service} ready")
