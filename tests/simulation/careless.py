@@ -13,10 +13,11 @@ from libs.outbox.transaction import Transaction
 from libs.service.consumption import Consumption
 from order_history.domain import history
 from order_history.domain.history import History
+from tests.simulation.server import Request
 from tests.simulation.statements import mailbox as statements
 from tests.simulation.statements import orchestrator, participants
 from tests.simulation.statements.mailbox import transposed
-from tests.simulation.store import Request, Row, Rows, Tx
+from tests.simulation.store import Row, Rows, Tx
 
 _send, _join = RecordProducer.send, history.join
 
@@ -31,15 +32,11 @@ async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) 
     """Write messages in a transaction of their own, which is committed whatever becomes of the other."""
     session = tx._connection._session  # type: ignore[attr-defined]
     apart = session.database.open(session.process, "apart")
-    numbers: list[int] = []
-
-    def answered(results: list[Rows] | BaseException) -> None:
-        if not isinstance(results, BaseException):
-            numbers.extend(row[0] for row in results[0])
-
-    apart.arrive(Request([(mailbox.PUT, mailbox.put_columns(rows))], answered))
+    request = Request([(mailbox.PUT, mailbox.put_columns(rows))])
+    apart.arrive(request)
     apart.die()
-    outlet(list(zip(numbers, rows, strict=False)))
+    if isinstance(request.result, list):
+        outlet([(number, row) for (number,), row in zip(request.result[0], rows, strict=True)])
 
 
 def advance_anyway(tx: Tx, parameters: Sequence[Any]) -> Rows:

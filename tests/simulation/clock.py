@@ -1,10 +1,11 @@
 """An event loop whose time jumps to what happens next, and the processes that live in it: killed, paused, resumed."""
 
 import asyncio
-import heapq
-from asyncio.events import Handle, TimerHandle
+from asyncio import _set_running_loop
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
+from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -31,10 +32,36 @@ class Task(asyncio.Task[T]):
         context: Context | None = None,
     ) -> None:
         self._number = next(Task._numbers)
-        super().__init__(coroutine, loop=loop, context=context)
+        super().__init__(coroutine, loop=loop, name="task", context=context)
 
     def __hash__(self) -> int:
         return self._number
+
+
+class Handle:
+    """What is to be run, unless it is cancelled before; asyncio's own, without what a debugger would need."""
+
+    __slots__ = ("arguments", "callback", "context", "due")
+
+    def __init__(
+        self, callback: Callable[..., object], arguments: tuple[Any, ...], context: Context, due: float
+    ) -> None:
+        self.callback: Callable[..., object] | None = callback
+        self.arguments = arguments
+        self.context = context
+        self.due = due
+
+    def cancel(self) -> None:
+        """Do not run it, nor keep anything for that."""
+        self.callback, self.arguments = None, ()
+
+    def cancelled(self) -> bool:
+        """Whether it will not be run."""
+        return self.callback is None
+
+    def when(self) -> float:
+        """When it is due."""
+        return self.due
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -42,72 +69,102 @@ class Loop(asyncio.BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._now = 0.0
-        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self.now = 0.0
+        """Seconds since the world began."""
+        self.ready: deque[Handle] = deque()
+        self._timers: list[tuple[float, int, Handle]] = []
         self._timed = 0
         self.paused = 0
         Task._numbers = count()
-        self.set_task_factory(_task)
 
     def time(self) -> float:
         """Seconds since the world began."""
-        return self._now
+        return self.now
+
+    def run_until_complete(self, main: "asyncio.Future[T]") -> T:  # type: ignore[override]
+        """Live until `main` is done, and until what became ready together with that has run."""
+        done: list[object] = []
+        main.add_done_callback(done.append)
+        _set_running_loop(self)
+        try:
+            while not done:
+                self._run_once()
+        finally:
+            _set_running_loop(None)
+        return main.result()
 
     def _run_once(self) -> None:
-        ready: Any = self._ready  # type: ignore[attr-defined]
+        ready = self.ready
         if not ready:
-            self._advance(ready)
+            self._advance()
         for _ in range(len(ready)):
-            handle: Handle = ready.popleft()
-            if handle._cancelled:
+            handle = ready.popleft()
+            if (callback := handle.callback) is None:
                 continue
             if self.paused:
-                process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
+                process = handle.context.get(PROCESS)
                 if process is not None and process.paused:
                     process.frozen.append(handle)
                     continue
-            handle._run()
+            try:
+                handle.context.run(callback, *handle.arguments)
+            except Exception as error:  # noqa: BLE001 - as asyncio's own handles do
+                self.call_exception_handler({"message": f"Exception in {callback!r}", "exception": error})
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+    ) -> Handle:
+        """Run something after what is ready already."""
+        handle = Handle(callback, arguments, copy_context() if context is None else context, self.now)
+        self.ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+    ) -> Handle:
+        """Run something after a while."""
+        return self.call_at(self.now + delay, callback, *arguments, context=context)
 
     def call_at(  # type: ignore[override]
-        self,
-        when: float,
-        callback: Callable[..., object],
-        *arguments: Any,
-        context: Context | None = None,
-    ) -> TimerHandle:
+        self, when: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+    ) -> Handle:
         """Timers lie in a heap of plain tuples, the earliest first, those of one moment in order of their making."""
-        timer = TimerHandle(when, callback, arguments, self, context)
+        handle = Handle(callback, arguments, copy_context() if context is None else context, when)
         self._timed += 1
-        heapq.heappush(self._timers, (when, self._timed, timer))
-        return timer
+        heappush(self._timers, (when, self._timed, handle))
+        return handle
 
-    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        """Nothing: a cancelled timer is passed over when its time has come."""
+    def create_task(  # type: ignore[override]
+        self,
+        coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> "asyncio.Task[T]":
+        """Run a coroutine, as a part of the process whose code does so."""
+        del name
+        process = PROCESS.get() if context is None else context.get(PROCESS)
+        task = Task(coroutine, loop=self, context=context)
+        if process is not None:
+            process.adopt(task)
+        return task
 
-    def _advance(self, ready: Any) -> None:
+    def create_future(self) -> "asyncio.Future[Any]":
+        """A future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def _advance(self) -> None:
         """Move the clock to the next timer, and make ready what is due then."""
         timers = self._timers
-        while timers and timers[0][2]._cancelled:
-            heapq.heappop(timers)
+        while timers and timers[0][2].callback is None:
+            heappop(timers)
         if not timers:
             raise StuckError("nothing is due any more")
-        now = self._now = max(self._now, timers[0][0])
+        now = self.now = max(self.now, timers[0][0])
         while timers and timers[0][0] <= now:
-            timer = heapq.heappop(timers)[2]
-            if not timer._cancelled:
-                ready.append(timer)
-
-
-def _task(
-    loop: asyncio.AbstractEventLoop,
-    coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
-    context: Context | None = None,
-) -> "asyncio.Task[T]":
-    process = PROCESS.get() if context is None else context.get(PROCESS)
-    task = Task(coroutine, loop=loop, context=context)
-    if process is not None:
-        process.adopt(task)
-    return task
+            handle = heappop(timers)[2]
+            if handle.callback is not None:
+                self.ready.append(handle)
 
 
 class Process:
@@ -158,7 +215,7 @@ class Process:
             self.paused = False
             self._loop.paused -= 1
             frozen, self.frozen = self.frozen, []
-            self._loop._ready.extend(frozen)  # type: ignore[attr-defined]
+            self._loop.ready.extend(frozen)
 
     @property
     def leftovers(self) -> "list[asyncio.Task[Any]]":

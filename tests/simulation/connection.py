@@ -14,7 +14,8 @@ from libs.outbox.connection import transaction
 from libs.outbox.transaction import Row, Transaction
 from libs.service.database import Database as PooledDatabase
 from tests.simulation.clock import Process
-from tests.simulation.store import BEGIN, COMMIT, ROLLBACK, Database, Request, Rows, Session
+from tests.simulation.server import BEGIN, COMMIT, ROLLBACK, Database, Request, Session
+from tests.simulation.store import Rows
 from tests.simulation.world import World
 
 POOL_SIZE: Final = 4
@@ -81,7 +82,8 @@ class Connection:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._world = session.database.world
-        self._sent: list[tuple[Cursor, str, Sequence[Any]]] = []
+        self._cursors: list[Cursor] = []
+        self._statements: list[tuple[str, Sequence[Any]]] = []
         self._open = False
         self._closed = False
         self.pipelined = False
@@ -116,7 +118,8 @@ class Connection:
         """Queue a statement for the next trip."""
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
-        self._sent.append((cursor, statement, parameters))
+        self._cursors.append(cursor)
+        self._statements.append((statement, parameters))
         if statement == BEGIN:
             self._open = True
 
@@ -124,18 +127,19 @@ class Connection:
         """Bring what is queued to the server, and wait for its answers."""
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
-        sent, self._sent = self._sent, []
-        if not sent:
+        statements = self._statements
+        if not statements:
             return
-        answers = await self._ask([(statement, parameters) for _, statement, parameters in sent])
-        for (cursor, statement, _), rows in zip(sent, answers, strict=True):
+        cursors, self._cursors, self._statements = self._cursors, [], []
+        answers = await self._ask(statements)
+        for cursor, rows in zip(cursors, answers, strict=True):
             cursor.rows = rows
-            if statement == COMMIT:
-                cursor.statusmessage, self._open = COMMIT, False
+        if statements[-1][0] == COMMIT:
+            cursors[-1].statusmessage, self._open = COMMIT, False
 
     async def rollback(self) -> None:
         """Undo what the transaction did."""
-        self._sent.clear()
+        self._forget()
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
         if self._open:
@@ -146,9 +150,13 @@ class Connection:
         """Close; the server ends the session when it hears of it."""
         self._lose(None)
 
+    def _forget(self) -> None:
+        """Send nothing of what is queued."""
+        self._cursors, self._statements = [], []
+
     def _lose(self, _error: object) -> None:
         self._closed = True
-        self._sent.clear()
+        self._forget()
         session, world = self._session, self._world
         world.later(
             world.delay(),
@@ -167,25 +175,13 @@ class Connection:
         if process is not None and process.ambush is not None and session.name.endswith("consumer"):
             process.ambush()
             await asyncio.sleep(0)  # a process that has been stopped here sends nothing until it goes on
-        answer: asyncio.Future[list[Rows]] = world.loop.create_future()
-
-        def settle(result: list[Rows] | BaseException) -> None:
-            world.network.pass_on(process, session.database.name, lambda: _settle(answer, result))
-
-        request = Request(statements, settle)
-        world.later(
-            world.delay(),
-            world.network.pass_on,
-            process,
-            session.database.name,
-            lambda: session.arrive(request),
-        )
+        trip = Trip(statements, session)
+        world.later(world.delay(), trip.go)
         timeout = None
         if not world.network.between(process, session.database.name):
-            lost = psycopg.OperationalError("could not receive data from server: Connection timed out")
-            timeout = world.loop.call_later(GIVE_UP_SECONDS, _settle, answer, lost)
+            timeout = world.loop.call_later(GIVE_UP_SECONDS, trip.give_up)
         try:
-            return await answer
+            return await trip.end
         except psycopg.Error:
             if session.dead or timeout is not None:
                 self._lose(None)
@@ -198,13 +194,45 @@ class Connection:
                 timeout.cancel()
 
 
-def _settle(answer: "asyncio.Future[list[Rows]]", result: list[Rows] | BaseException) -> None:
-    if answer.done():
-        return
-    if isinstance(result, BaseException):
-        answer.set_exception(result)
-    else:
-        answer.set_result(result)
+class Trip(Request):
+    """A request on its way to the server and back."""
+
+    __slots__ = ("end", "session")
+
+    def __init__(self, statements: Sequence[tuple[str, Sequence[Any]]], session: Session) -> None:
+        super().__init__(statements)
+        self.session = session
+        self.end: asyncio.Future[list[Rows]] = session.database.world.loop.create_future()
+
+    def go(self) -> None:
+        """Arrive, unless the network lets nothing pass."""
+        database = self.session.database
+        database.world.network.pass_on(self.session.process, database.name, self.arrive)
+
+    def arrive(self) -> None:
+        """Be at the server."""
+        self.session.arrive(self)
+
+    def answer(self, result: list[Rows] | BaseException) -> None:
+        """Go back."""
+        self.result = result
+        database = self.session.database
+        database.world.network.pass_on(self.session.process, database.name, self.settle)
+
+    def settle(self) -> None:
+        """Be back."""
+        if self.end.done():
+            return
+        if isinstance(self.result, BaseException):
+            self.end.set_exception(self.result)
+        elif self.result is not None:
+            self.end.set_result(self.result)
+
+    def give_up(self) -> None:
+        """Be awaited no longer."""
+        if not self.end.done():
+            lost = "could not receive data from server: Connection timed out"
+            self.end.set_exception(psycopg.OperationalError(lost))
 
 
 class Client:

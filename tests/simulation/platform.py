@@ -43,8 +43,9 @@ from tests.simulation.broker import SEND_SECONDS, Broker, Reader, client
 from tests.simulation.cards import Cards
 from tests.simulation.clock import Process
 from tests.simulation.connection import Client
+from tests.simulation.server import Database, Request
 from tests.simulation.statements import front, mailbox, orchestrator, participants
-from tests.simulation.store import Database, Handler, Request, Table
+from tests.simulation.store import Handler, Table
 from tests.simulation.timing import STEPS
 from tests.simulation.witness import Witness, witnessed
 from tests.simulation.world import World
@@ -206,7 +207,7 @@ class Platform:
         row = database.tables["consumer_offsets"].rows.get(tuple(place))
         if row is not None and row["next_offset"] < start and database.up:
             session = database.open(None, "operator")
-            session.arrive(Request([(operations.ACCEPT, [start, *place])], lambda _: None))
+            session.arrive(Request([(operations.ACCEPT, [start, *place])]))
             self.world.later(3.0, session.die)
 
     async def lookup(self, order_ids: Sequence[OrderId]) -> dict[str, str]:

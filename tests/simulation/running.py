@@ -21,7 +21,9 @@ from tests.simulation.clock import PROCESS, StuckError
 from tests.simulation.people import People
 from tests.simulation.platform import HANDLERS, SERVICES, Platform, looked_up, simulated_gate
 from tests.simulation.schedule import Trouble
-from tests.simulation.store import Database, Handler, Played, Row
+from tests.simulation.server import Database, Played
+from tests.simulation.shortcuts import SHORTCUTS, Decoding
+from tests.simulation.store import Handler, Row
 from tests.simulation.timing import TIMES
 from tests.simulation.witness import Witness
 from tests.simulation.world import World
@@ -60,7 +62,7 @@ def simulating(*careless: Substitute) -> Iterator[None]:
     """The platform as the simulation needs it, without what `careless` leaves out, until the block ends."""
     before = structlog.get_config()
     try:
-        with substituted(*TIMES, *FRONT, *careless):
+        with substituted(*TIMES, *FRONT, *SHORTCUTS, *careless):
             yield
     finally:
         structlog.configure(**before)
@@ -123,20 +125,26 @@ class _Run:
             lambda _, what: world.note("unheard", what.get("message"), what.get("exception"))
         )
         try:
-            main = loop.create_task(
-                _live(world, self.platform, self.people, faults), context=world.outside.copy()
-            )
-            try:
-                loop.run_until_complete(main)
-            except StuckError:
-                self.witness.fault("nothing is due any more, and not all is quiet", "I3")
-            findings = list(Audit(self.platform, self.people).findings())
+            with substituted(Decoding().substitute()):
+                findings = self._lived(faults)
         finally:
             _end(world, self.platform)
             loop.close()
             if collecting:
                 gc.enable()
         return self._seen(findings, told=traced or bool(findings))
+
+    def _lived(self, faults: Sequence[str] | None) -> list[Finding]:
+        """Live through it; what is wrong in the end."""
+        world = self.world
+        main = world.loop.create_task(
+            _live(world, self.platform, self.people, faults), context=world.outside.copy()
+        )
+        try:
+            world.loop.run_until_complete(main)
+        except StuckError:
+            self.witness.fault("nothing is due any more, and not all is quiet", "I3")
+        return list(Audit(self.platform, self.people).findings())
 
     def _seen(self, findings: list[Finding], *, told: bool) -> Seen:
         histories = self.platform.databases["order_history"].tables["orders"].rows.values()
@@ -159,6 +167,7 @@ def share(seeds: range) -> tuple[list[Seen], float]:
     """Run several seeds; what they showed, and how many seconds of CPU they took."""
     began = process_time()
     gc.disable()
+    gc.freeze()  # what is there already stays, and is not to be looked through again and again
     seen = []
     with simulating():
         for number, seed in enumerate(seeds):

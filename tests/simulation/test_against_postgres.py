@@ -15,7 +15,8 @@ from libs.outbox.connection import connect
 from libs.outbox.transaction import Row as Values
 from tests.simulation.platform import SERVICES
 from tests.simulation.running import Recording, recorded, simulating
-from tests.simulation.store import Played, Row, Session
+from tests.simulation.server import Played, Session
+from tests.simulation.store import Row
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.integration

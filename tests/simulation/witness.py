@@ -13,7 +13,8 @@ from libs.outbox.transaction import Transaction
 from libs.service.service import Answer, Route, Service
 from order_saga.domain import Due
 from tests.simulation.clock import Process
-from tests.simulation.store import Database, Key, Row, Session
+from tests.simulation.server import Database, Session
+from tests.simulation.store import Key, Row, Writes
 from tests.simulation.world import World
 
 LETTERS: Final = "-dead-letters"
@@ -89,7 +90,7 @@ class Witness:
         connection = cast("Any", tx)._connection
         connection._session.notes += self._in_hand.pop(id(state), [])
 
-    def committed(self, service: str, session: Session, writes: dict[str, dict[Key, Row | None]]) -> None:
+    def committed(self, service: str, session: Session, writes: Writes) -> None:
         """A transaction is committed."""
         self.transactions += 1
         self._world.note("commit", session.name, *((name, len(rows)) for name, rows in writes.items()))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
-from uuid import UUID
 
 from libs.contracts.values import MessageId
 from tests.simulation.clock import EPOCH, Loop, Process
+from tests.simulation.shortcuts import uuid_of
 
 LOG: Final = "log"
 """What services say themselves; it is in a trace only when somebody wants to read it."""
@@ -48,15 +48,20 @@ class World:
         self.readers = 0
         self.outside = Context()
         self._ids = 0
+        self._now = -1.0, BEGINNING
 
     @property
     def time(self) -> float:
         """Seconds since the world began."""
-        return self.loop.time()
+        return self.loop.now
 
     def now(self) -> datetime:
         """The servers' clock."""
-        return BEGINNING + timedelta(seconds=self.loop.time())
+        at, moment = self._now
+        if at != self.loop.now:
+            moment = BEGINNING + timedelta(seconds=self.loop.now)
+            self._now = self.loop.now, moment
+        return moment
 
     def since(self, moment: datetime) -> float:
         """A moment as seconds since the world began."""
@@ -64,14 +69,14 @@ class World:
 
     def note(self, *what: object) -> None:
         """Write down what happens."""
-        self.trace.lines.append((round(self.loop.time(), 6), *what))
+        self.trace.lines.append((round(self.loop.now, 6), *what))
 
     def new_id(self) -> MessageId:
         """A UUIDv7 of this moment, whose rest is this world's chance."""
-        millis = int((EPOCH + self.loop.time()) * 1_000)
+        millis = int((EPOCH + self.loop.now) * 1_000)
         self._ids += 1
         rest = self.chance.getrandbits(62)
-        return MessageId(UUID(int=millis << 80 | 0x7 << 76 | (self._ids & 0xFFF) << 64 | 0b10 << 62 | rest))
+        return MessageId(uuid_of(millis << 80 | 0x7 << 76 | (self._ids & 0xFFF) << 64 | 0b10 << 62 | rest))
 
     def delay(self) -> float:
         """How long a packet takes: a fraction of a millisecond, now and then much longer."""

@@ -7,6 +7,7 @@ import orjson
 
 from libs.outbox import mailbox, relay, writers
 from libs.service import operations
+from tests.simulation.server import ADVISORY
 from tests.simulation.store import Handler, LockName, Row, Rows, Table, Tx, Waiting
 
 
@@ -242,40 +243,26 @@ def delete(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return []
 
 
-GATE: Final[LockName] = ("advisory", 731002)
+GATE: Final[LockName] = (ADVISORY, 731002)
 
 
 def _claim(process: int) -> LockName:
-    return "advisory", 731003, process
-
-
-def _try(tx: Tx, lock: LockName) -> bool:
-    owner = tx.database.locks.get(lock)
-    if owner is None:
-        tx.database.locks[lock] = tx.session
-        tx.session.advisory.add(lock)
-    return owner is None or owner is tx.session
-
-
-def _unlock(tx: Tx, lock: LockName) -> bool:
-    held = lock in tx.session.advisory
-    tx.session.advisory.discard(lock)
-    tx.database.release([lock], tx.session)
-    return held
+    return ADVISORY, 731003, process
 
 
 def own_lane(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [(_try(tx, ("advisory", 731001, parameters[0])),)]
+    return [(tx.session.try_lock((ADVISORY, 731001, parameters[0])),)]
 
 
 def _shut_gate(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    if not _try(tx, GATE):
+    session = tx.session
+    if not session.try_lock(GATE):
         return [(False,)]
-    return [(_try(tx, _claim(parameters[0])) or not _unlock(tx, GATE),)]
+    return [(session.try_lock(_claim(parameters[0])) or not session.unlock(GATE),)]
 
 
 def _open_gate(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [(_unlock(tx, _claim(parameters[0])), _unlock(tx, GATE))]
+    return [(tx.session.unlock(_claim(parameters[0])), tx.session.unlock(GATE))]
 
 
 def _wait_at_gate(tx: Tx, _: Sequence[Any]) -> Rows:
@@ -296,7 +283,7 @@ def _shut_by_own(tx: Tx, parameters: Sequence[Any]) -> Rows:
 
 def _others_write(tx: Tx, parameters: Sequence[Any]) -> Rows:
     (process,) = parameters
-    claims = (lock[2] for lock in tx.database.locks if lock[:2] == ("advisory", 731003))
+    claims = (lock[2] for lock in tx.database.locks if lock[:2] == (ADVISORY, 731003))
     return [(any(one != process for one in (*tx.database.shared.values(), *claims)),)]
 
 
