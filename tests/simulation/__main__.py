@@ -76,7 +76,9 @@ def _tell(seen: Seen) -> None:
 
 def _seen(first: int, last: int) -> Iterator[tuple[list[Seen], float]]:
     shares = [range(seed, min(seed + SHARE, last + 1)) for seed in range(first, last + 1, SHARE)]
-    with ProcessPoolExecutor(processes(), mp_context=get_context("spawn")) as pool:
+    context = get_context("forkserver")  # what is imported is imported once, by the server
+    context.set_forkserver_preload(["tests.simulation.running"])
+    with ProcessPoolExecutor(processes(), mp_context=context, max_tasks_per_child=1) as pool:
         yield from pool.map(share, shares)
 
 

@@ -25,7 +25,7 @@ GIVE_UP_SECONDS: Final = 5.0
 
 
 class Cursor:
-    """A statement and its rows, once they are there."""
+    """A statement's rows, once they are there."""
 
     __slots__ = ("_connection", "rows", "statusmessage")
 
@@ -33,16 +33,6 @@ class Cursor:
         self._connection = connection
         self.rows: Rows | None = None
         self.statusmessage: str | None = None
-
-    async def execute(
-        self, statement: str, parameters: Sequence[Any] = (), *, prepare: bool | None = None
-    ) -> Self:
-        """Send a statement; outside of a pipeline, wait for it."""
-        del prepare
-        self._connection.send(self, statement, parameters)
-        if not self._connection.pipelined:
-            await self._connection.sync()
-        return self
 
     async def fetchall(self) -> Rows:
         """All rows."""
@@ -93,11 +83,6 @@ class Connection:
         """Whether nothing can be asked any more."""
         return self._closed
 
-    def cursor(self, *, binary: bool = False) -> Cursor:
-        """A cursor; results are Python objects either way."""
-        del binary
-        return Cursor(self)
-
     async def execute(
         self,
         statement: str,
@@ -106,22 +91,27 @@ class Connection:
         prepare: bool | None = None,
         binary: bool = False,
     ) -> Cursor:
-        """Run one statement."""
-        del binary
-        return await Cursor(self).execute(statement, parameters, prepare=prepare)
+        """Send a statement; outside of a pipeline, wait for it. Results are Python objects either way."""
+        del prepare, binary
+        cursor = self.send(statement, parameters)
+        if not self.pipelined:
+            await self.sync()
+        return cursor
 
     def pipeline(self) -> _Pipeline:
         """Until its end, statements are sent without waiting."""
         return _Pipeline(self)
 
-    def send(self, cursor: Cursor, statement: str, parameters: Sequence[Any]) -> None:
+    def send(self, statement: str, parameters: Sequence[Any]) -> Cursor:
         """Queue a statement for the next trip."""
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
+        cursor = Cursor(self)
         self._cursors.append(cursor)
         self._statements.append((statement, parameters))
         if statement == BEGIN:
             self._open = True
+        return cursor
 
     async def sync(self) -> None:
         """Bring what is queued to the server, and wait for its answers."""
@@ -176,7 +166,7 @@ class Connection:
             process.ambush()
             await asyncio.sleep(0)  # a process that has been stopped here sends nothing until it goes on
         trip = Trip(statements, session)
-        world.later(world.delay(), trip.go)
+        world.later(world.delay(), world.network.pass_on, process, session.database.name, trip.arrive)
         timeout = None
         if not world.network.between(process, session.database.name):
             timeout = world.loop.call_later(GIVE_UP_SECONDS, trip.give_up)
@@ -203,11 +193,6 @@ class Trip(Request):
         super().__init__(statements)
         self.session = session
         self.end: asyncio.Future[list[Rows]] = session.database.world.loop.create_future()
-
-    def go(self) -> None:
-        """Arrive, unless the network lets nothing pass."""
-        database = self.session.database
-        database.world.network.pass_on(self.session.process, database.name, self.arrive)
 
     def arrive(self) -> None:
         """Be at the server."""
@@ -281,11 +266,14 @@ class Client:
         return cast("AsyncConnection[Row]", await self._entered(purpose))
 
     async def _taken(self) -> Connection:
-        try:
-            async with asyncio.timeout(POOL_WAIT_SECONDS):
-                await self._room.acquire()
-        except TimeoutError:
-            raise PoolTimeout("couldn't get a connection") from None
+        if self._room.locked():
+            try:
+                async with asyncio.timeout(POOL_WAIT_SECONDS):
+                    await self._room.acquire()
+            except TimeoutError:
+                raise PoolTimeout("couldn't get a connection") from None
+        else:
+            await self._room.acquire()
         try:
             while self._idle:
                 connection = self._idle.pop()

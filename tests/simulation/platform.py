@@ -39,10 +39,12 @@ from order_saga.domain import Book
 from order_saga.settings import OrderSagaSettings
 from payment.card_desk import CardDesk
 from payment.settings import PaymentSettings
-from tests.simulation.broker import SEND_SECONDS, Broker, Reader, client
+from tests.simulation.broker import SEND_SECONDS, Broker
 from tests.simulation.cards import Cards
 from tests.simulation.clock import Process
 from tests.simulation.connection import Client
+from tests.simulation.group import Reader
+from tests.simulation.sender import client
 from tests.simulation.server import Database, Request
 from tests.simulation.statements import front, mailbox, orchestrator, participants
 from tests.simulation.store import Handler, Table

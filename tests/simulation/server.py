@@ -165,41 +165,48 @@ class Session:
             request.answer(result)
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> Rows:
-        if statement == BEGIN:
-            self.begun = True
-            self._play(BEGIN)
-            return []
-        if statement == COMMIT:
-            return self._commit()
-        if statement == ROLLBACK:
-            self._abort()
-            return []
+        database = self.database
+        handler = database.handlers.get(statement)
+        if handler is None:
+            return self._control(statement)
         tx = self.tx
         if tx is None:
             tx = self.tx = Tx(self)
         waited, self._waits_for = self._waits_for is not None, None
         if not waited:
-            tx.snapshot = self.database.version
-            if self.begun and (mishap := self.database.mishap()) is not None:
-                raise mishap
+            tx.snapshot = database.version
+            if database.refuse and self.begun:
+                raise database.mishap()
         tx.begin_statement()
         try:
-            rows = self.database.handlers[statement](tx, parameters)
+            rows = handler(tx, parameters)
         except Waiting:
             tx.undo_statement()
             raise
         except psycopg.Error as error:
             self._play(statement, parameters, error, waited=waited)
             raise
-        if self.begun or self._ends_well(tx):
+        if (self.begun or self._ends_well(tx)) and database.tape is not None:
             self._play(statement, parameters, rows, waited=waited)
         return rows
 
-    def _commit(self) -> Rows:
+    def _control(self, statement: str) -> Rows:
+        match statement:
+            case "BEGIN":
+                self.begun = True
+                self._play(BEGIN)
+            case "COMMIT":
+                self._commit()
+            case "ROLLBACK":
+                self._abort()
+            case _:
+                raise LookupError(f"a statement without a handler: {statement}")
+        return []
+
+    def _commit(self) -> None:
         if self.tx is None or self._ends_well(self.tx):
             self._play(COMMIT)
         self.begun = False
-        return []
 
     def _ends_well(self, tx: Tx) -> bool:
         """Commit; whether that has happened, although its answer may be lost."""
@@ -332,13 +339,11 @@ class Database:
         self.world.faults["commit unknown"] += 1
         return self.world.chance.random() < 0.5
 
-    def mishap(self) -> psycopg.Error | None:
+    def mishap(self) -> psycopg.Error:
         """What befalls a statement of a transaction."""
-        if self.refuse:
-            error = self.refuse.pop()
-            self.world.faults[type(error).__name__] += 1
-            return error
-        return None
+        error = self.refuse.pop()
+        self.world.faults[type(error).__name__] += 1
+        return error
 
     def owner(self, lock: LockName) -> Session | None:
         """Which session has a lock."""

@@ -11,10 +11,11 @@ from libs.messaging.consumer import Bounds, RecordConsumer
 from libs.messaging.producer import RecordProducer
 from libs.messaging.record import Sendable, TopicPartition
 from libs.service.consumption import Reader
-from tests.simulation.broker import Broker, client
-from tests.simulation.broker import Reader as SimulatedReader
+from tests.simulation.broker import Broker
 from tests.simulation.clock import Process
+from tests.simulation.group import Reader as SimulatedReader
 from tests.simulation.running import simulating
+from tests.simulation.sender import client
 from tests.simulation.world import World
 from tests.support.topics import Topics
 

@@ -87,7 +87,8 @@ class World:
 
     def later(self, delay: float, work: Callable[..., object], *arguments: object) -> None:
         """Do something after a while, on behalf of nobody."""
-        self.loop.call_later(delay, work, *arguments, context=self.outside)
+        loop = self.loop
+        loop.call_at(loop.now + delay, work, *arguments, context=self.outside)
 
     def soon(self, work: Callable[..., object], *arguments: object) -> None:
         """Do something next, on behalf of nobody."""
@@ -121,7 +122,7 @@ class Network:
 
     def pass_on(self, process: Process | None, server: str, deliver: Callable[[], None]) -> None:
         """Deliver now, or once the two can reach each other again."""
-        if self.between(process, server):
+        if not self._cut or self.between(process, server):
             deliver()
         else:
             self._held.append((id(process), server, deliver))
