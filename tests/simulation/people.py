@@ -144,11 +144,17 @@ class People:
             await asyncio.sleep(0.1 + self._world.chance.random() * 0.4)
 
     async def _swindle(self, order: Order, other: Asked) -> None:
+        """Ask for another order under the same key until there is an answer: it may be the one that was made."""
         await asyncio.sleep(self._world.chance.uniform(0.0, 0.5))
-        match await self._post(order, other):
-            case Accepted(order_id=order_id):
-                order.swindled = True
-                order.accepted.add(order_id)
+        while True:
+            match await self._post(order, other):
+                case Accepted(order_id=order_id):
+                    order.swindled = True
+                    order.accepted.add(order_id)
+                    return
+                case Reused():
+                    return
+            await asyncio.sleep(0.1 + self._world.chance.random() * 0.4)
 
     async def _post(self, order: Order, asked: Asked) -> Answer | None:
         """POST /api/orders; None where no answer came."""
