@@ -1,6 +1,5 @@
 """Connections whose statements travel together, when somebody waits, instead of one by one; and are counted."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,21 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, LiteralString, Self, TypeAlias
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import Params, PQGen, Query
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import InvalidSqlStatementName, PipelineAborted, error_from_result
 from psycopg.generators import send
-from psycopg.pq import ConnStatus, ExecStatus, Format
+from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
-from psycopg.waiting import Ready, Wait
 
 _BINARY: Final = Format.BINARY
-WAIT_INTERVAL: Final = 0.1
-"""How often psycopg looks up from a wait that is left to it, in seconds."""
-_Value = TypeVar("_Value")
 _PLACEHOLDER: Final = re.compile("%[s%]")
 
 
@@ -148,25 +143,6 @@ class CountedCursor(AsyncCursor[tuple[Any, ...]]):
         return super()._execute_gen(query, params, prepare=prepare, binary=binary)
 
 
-class _Resumed:
-    """A generator of psycopg that has said already what it waits for; it says so again, once it is asked."""
-
-    def __init__(self, gen: PQGen[Any], state: Wait, first: BaseException | None = None) -> None:
-        self._gen = gen
-        self._state = state
-        self._first = first
-
-    def __next__(self) -> Wait:
-        if (first := self._first) is not None:
-            self._first = None
-            raise first
-        return self._state
-
-    def send(self, ready: Ready) -> Wait:
-        """As the generator's own."""
-        return self._gen.send(ready)
-
-
 class Connection(AsyncConnection[tuple[Any, ...]]):
     """psycopg's connection with a buffered pipeline, and a short way for prepared statements.
 
@@ -184,8 +160,6 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         self._buffered: BufferedPipeline | None = None
         self._transformer = Transformer(self)
         self._loading = Transformer(self)
-        self._listening: int | None = None
-        self._told_of: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
@@ -216,73 +190,6 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         result = StatementResult(self)
         pipeline.expect(result)
         return result
-
-    async def wait(
-        self,
-        gen: PQGen[_Value],
-        interval: float = WAIT_INTERVAL,
-        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's signature
-    ) -> _Value:
-        """Let a generator of psycopg work until it is done, as psycopg does, but at less cost.
-
-        The socket stays registered with the event loop from one answer to the next, where psycopg registers
-        it anew, with a timer, at every wait. Whatever is not merely waiting for an answer is left to psycopg.
-        """
-        if timeout is not None:
-            return await super().wait(gen, interval, timeout)
-        state = Wait.R
-        try:
-            state = next(gen)
-            while state == Wait.R:
-                await self._readable()
-                state = gen.send(Ready.R)
-        except StopIteration as end:
-            if self.pgconn.status != ConnStatus.OK:
-                self._listen_no_more()
-            value: _Value = end.value
-            return value
-        except asyncio.CancelledError as cancelled:
-            self._listen_no_more()
-            return await super().wait(cast("PQGen[_Value]", _Resumed(gen, state, cancelled)), interval)
-        except BaseException:
-            self._listen_no_more()
-            raise
-        self._listen_no_more()
-        return await super().wait(cast("PQGen[_Value]", _Resumed(gen, state)), interval)
-
-    async def close(self) -> None:
-        """Close the connection; one that belongs to a pool goes back to it."""
-        self._listen_no_more()
-        await super().close()
-
-    @property
-    def listens(self) -> bool:
-        """Whether the event loop watches the socket."""
-        return self._listening is not None
-
-    async def _readable(self) -> None:
-        """Wait until the server has sent something, or has gone."""
-        loop = asyncio.get_running_loop()
-        if self._listening is None:
-            socket = self.pgconn.socket
-            loop.add_reader(socket, self._told)
-            self._listening = socket
-        self._told_of = loop.create_future()
-        try:
-            await self._told_of
-        finally:
-            self._told_of = None
-
-    def _told(self) -> None:
-        if self._told_of is None:
-            self._listen_no_more()  # the server ends the session; whoever asks next will learn of it
-        elif not self._told_of.done():
-            self._told_of.set_result(None)
-
-    def _listen_no_more(self) -> None:
-        if self._listening is not None:
-            asyncio.get_running_loop().remove_reader(self._listening)
-            self._listening = None
 
     async def fetch(self) -> None:
         """Wait for the results of all that was sent. Raises the first error among them."""

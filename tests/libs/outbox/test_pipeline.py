@@ -12,7 +12,6 @@ from libs.outbox.connection import connect, transaction
 from libs.outbox.pipeline import Connection, numbered
 from tests.support.backing import Backing
 from tests.support.databases import Database
-from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -176,19 +175,3 @@ async def test_a_session_that_the_server_ends_is_noticed_and_its_socket_may_be_a
         await other.close()
         await note(connection)
         assert await noted(connection) == []
-
-
-async def test_a_session_that_ends_while_nobody_asks_does_not_keep_the_loop_busy(
-    database: Callable[[str], Awaitable[Database]],
-) -> None:
-    fresh = await database("product")
-    other = await connect(fresh.runtime_dsn, name="test")
-    [[pid]] = await (await other.execute("SELECT pg_backend_pid()")).fetchall()
-    assert other.listens
-    await fresh.rows("SELECT pg_terminate_backend(%s)", pid)
-    await eventually(lambda: _deaf(other))
-    await other.close()
-
-
-async def _deaf(connection: Connection) -> bool:
-    return not connection.listens
