@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -85,7 +85,9 @@ class RecordProducer:
             by_partition[TopicPartition(record.topic, record.partition)].append(record)
         producer = await self._started()
         sent = Sent()
-        for place, rows, result in await self._send_all(producer, by_partition):
+        sends = [self._answered(producer, place, rows) for place, rows in by_partition.items()]
+        # One partition's batch is sent at once, not by a task that is yet to start.
+        for place, rows, result in [await sends[0]] if len(sends) == 1 else await asyncio.gather(*sends):
             if isinstance(result, int):
                 sent.acknowledged.extend(row.row for row in rows[:result])
                 sent.delivered.add(place)
@@ -94,31 +96,20 @@ class RecordProducer:
                 sent.refused[rows[0].row] = repr(result)
             elif isinstance(result, KafkaError | TimeoutError | AssertionError):
                 sent.failed[place] = repr(result)
-            elif isinstance(result, BaseException):
+            else:
                 raise result
         if sent.failed or sent.refused:
             await self.close()
         return sent
 
-    async def _send_all(
-        self, producer: AIOKafkaProducer, batches: Mapping[TopicPartition, Sequence[Sendable]]
-    ) -> list[tuple[TopicPartition, Sequence[Sendable], int | BaseException]]:
-        """Each batch with how many of its records were taken and acknowledged, or with its error."""
-        if len(batches) > 1:
-            results = await asyncio.gather(
-                *(self._send_batch(producer, place, rows) for place, rows in batches.items()),
-                return_exceptions=True,
-            )
-            return [
-                (place, rows, result) for (place, rows), result in zip(batches.items(), results, strict=True)
-            ]
-        answered: list[tuple[TopicPartition, Sequence[Sendable], int | BaseException]] = []
-        for place, rows in batches.items():  # one batch is sent at once, not by a task that is yet to start
-            try:
-                answered.append((place, rows, await self._send_batch(producer, place, rows)))
-            except Exception as error:  # noqa: BLE001 - as gather gives it back
-                answered.append((place, rows, error))
-        return answered
+    async def _answered(
+        self, producer: AIOKafkaProducer, place: TopicPartition, rows: Sequence[Sendable]
+    ) -> tuple[TopicPartition, Sequence[Sendable], int | Exception]:
+        """A partition's rows with how many of them were taken and acknowledged, or with the error."""
+        try:
+            return place, rows, await self._send_batch(producer, place, rows)
+        except Exception as error:  # noqa: BLE001 - what it means is for `send` to say
+            return place, rows, error
 
     def _alone(self, place: TopicPartition, rows: Sequence[Sendable]) -> bool:
         """Whether the refused batch was one record; if not, they go one by one from now on."""
