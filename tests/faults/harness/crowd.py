@@ -18,13 +18,12 @@ async def gathered(stage: Stage) -> Crowd:
         operator = await shop.operator(OPERATOR_EMAIL, stage.operator_password())
         solvent = [await shop.customer(cents=CENTS) for _ in range(6)]
         poor = await shop.customer(cents=0)
-        rich, broke = [Person(one.email, one.token) for one in solvent], Person(poor.email, poor.token)
+        rich = [(Person(one.email, one.token), one) for one in solvent]
+        broke = Person(poor.email, poor.token)
         products = [await operator.product(cents=100 + 7 * n, stock=STOCK) for n in range(12)]
         return Crowd(
-            wallets=[Buyer(person, await one.wallet()) for person, one in zip(rich, solvent, strict=True)],
-            cards=[
-                Buyer(person, await one.card()) for person, one in zip(rich[:3], solvent[:3], strict=True)
-            ],
+            wallets=[Buyer(person, await one.wallet()) for person, one in rich],
+            cards=[Buyer(person, await one.card()) for person, one in rich[:3]],
             broke=[Buyer(broke, await poor.wallet())],
             declined=[Buyer(broke, await poor.card("tok_refuse"))],
             silent=[Buyer(broke, await poor.card("tok_silent"))],

@@ -20,7 +20,7 @@ SIGN_IN_AGAIN: Final = 401
 CONFLICT: Final = 409
 TOO_LATE: Final = "order_not_cancellable"
 """What is answered to a second try of a cancellation whose first took effect and was never answered."""
-TRY_AGAIN: Final = frozenset({CONFLICT, 429, 502, 503, 504})
+TRY_AGAIN: Final = frozenset({SIGN_IN_AGAIN, CONFLICT, 429, 502, 503, 504})
 INSIST_SECONDS: Final = 90.0
 BETWEEN_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 15.0
@@ -198,7 +198,7 @@ class Load:
                     return response.json()
                 if response.status == CONFLICT and response.json()["code"] == TOO_LATE:
                     return None
-                if response.status not in TRY_AGAIN | {SIGN_IN_AGAIN}:
+                if response.status not in TRY_AGAIN:
                     placed.wrong = f"{path}: {response.status} {response.body[:200].decode(errors='replace')}"
                     return None
             await asyncio.sleep(BETWEEN_SECONDS * (0.5 + self.random.random()))
