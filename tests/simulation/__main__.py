@@ -12,8 +12,8 @@ from typing import Final
 
 from tests.simulation.running import Seen, run, share, simulating
 
-SHARE: Final = 25
-"""Seeds that a process is given at a time."""
+SHARE: Final = 40
+"""Seeds that a process is given at a time, at most: what it keeps of them goes with it."""
 TOLD: Final = 40
 """Lines of a failing seed's trace that are shown; SEED=… shows all."""
 
@@ -35,7 +35,7 @@ def several(first: int, last: int) -> int:
             if seen.findings:
                 broken.append(seen.seed)
                 _tell(seen)
-        if seeds % 500 < SHARE:
+        if seeds % 500 < len(lot):
             print(f"{seeds} seeds, {seeds / (monotonic() - began):.1f} a second", flush=True)
     print("\nfaults injected:")
     for kind, count in sorted(faults.items()):
@@ -75,7 +75,8 @@ def _tell(seen: Seen) -> None:
 
 
 def _seen(first: int, last: int) -> Iterator[tuple[list[Seen], float]]:
-    shares = [range(seed, min(seed + SHARE, last + 1)) for seed in range(first, last + 1, SHARE)]
+    each = max(1, min(SHARE, (last - first + 1) // (4 * processes())))
+    shares = [range(seed, min(seed + each, last + 1)) for seed in range(first, last + 1, each)]
     context = get_context("forkserver")  # what is imported is imported once, by the server
     context.set_forkserver_preload(["tests.simulation.running"])
     with ProcessPoolExecutor(processes(), mp_context=context, max_tasks_per_child=1) as pool:

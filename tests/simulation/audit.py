@@ -9,7 +9,10 @@ from uuid import UUID
 import order_history.app
 from libs.contracts.catalogue import CONTRACTS
 from libs.contracts.topics import EVENT_TOPICS
+from libs.contracts.values import OrderId
 from libs.messaging.codec import Codec, message_id_of
+from libs.messaging.message import key_of
+from libs.messaging.record import TopicPartition
 from order_history.domain.history import Histories, History
 from tests.faults.paths import Line, judged
 from tests.simulation import schedule
@@ -224,9 +227,8 @@ class Audit:
     def _sendings(self) -> Iterator[Finding]:
         """Nothing is sent twice where nothing went wrong on the way."""
         if schedule.HARMLESS.issuperset(self._platform.world.faults):
-            for message_id, times in self._platform.witness.times.items():
-                if len(times) > 1:
-                    yield "I16", f"message {message_id} was sent at {times}"
+            for name, times in self._platform.witness.again.items():
+                yield "I16", f"message {name.decode()} was sent again at {times}"
 
     def _sequence(self) -> Iterator[Finding]:
         """What was put into an outbox for one order and topic lies in the topic, in that order, and is so decided."""
@@ -234,17 +236,17 @@ class Audit:
         for service, sent in witness.sent.items():
             lanes: dict[tuple[str, str], dict[UUID, int]] = defaultdict(dict)
             for row in sorted(sent, key=lambda one: one.number):
-                if (first := witness.first.get(row.id)) is None:
+                if (first := witness.first.get(key_of(row.id))) is None:
                     yield "I9", f"message {row.id} of {service} is in no topic"
                 else:
-                    lanes[row.topic, row.key].setdefault(row.id, first[1])
+                    lanes[row.topic, row.key].setdefault(row.id, first.offset)
             for (topic, key), places in lanes.items():
                 if (lie := list(places.values())) != sorted(lie):
                     yield "I17", f"{service}'s messages of {key} lie in {topic} at {lie}"
-        for (service, place, order_id), decided in witness.order.items():
-            offsets = [one.offset for one in decided]
-            if offsets != sorted(offsets):
-                yield (
-                    "I17",
-                    f"{service} decided on {order_id}'s messages in {place.topic} in the order {offsets}",
-                )
+        for service, decided in witness.decided.items():
+            read: dict[tuple[TopicPartition, OrderId], list[int]] = defaultdict(list)
+            for one in decided.values():
+                read[one.place, one.key].append(one.offset)
+            for (place, order_id), offsets in read.items():
+                if offsets != sorted(offsets):
+                    yield "I17", f"{service} decided on {order_id} in {place.topic} in the order {offsets}"

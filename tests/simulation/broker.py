@@ -56,17 +56,19 @@ class Broker:
 
     def reachable(self, process: Process | None) -> bool:
         """Whether a process has a connection to the cluster."""
-        return self.up and self.world.network.between(process, KAFKA)
+        network = self.world.network
+        return self.up and (network.whole or network.between(process, KAFKA))
 
     def append(self, place: TopicPartition, rows: Sequence[Sending], sender: Process | None) -> None:
         """Write a batch to the end of a partition."""
-        log = self.logs[place]
+        log, now = self.logs[place], self.world.loop.now
+        topic, partition = place
         for key, value, headers in rows:
-            record = Record(*place, log.end, key, value, headers)
+            record = Record(topic, partition, len(log.records), key, value, headers)
             log.records.append(record)
-            log.times.append(self.world.time)
+            log.times.append(now)
             self.watch(sender, record)
-        self.world.note("append", *place, log.end, len(rows))
+        self.world.note("append", topic, partition, log.end, len(rows))
         for reader in self._readers[place]:
             reader.expect(place)
 

@@ -17,7 +17,7 @@ from tests.simulation.server import Request
 from tests.simulation.statements import mailbox as statements
 from tests.simulation.statements import orchestrator, participants
 from tests.simulation.statements.mailbox import transposed
-from tests.simulation.store import Row, Rows, Tx
+from tests.simulation.store import Rows, Tx
 
 _send, _join = RecordProducer.send, history.join
 
@@ -43,7 +43,7 @@ def advance_anyway(tx: Tx, parameters: Sequence[Any]) -> Rows:
     """Set offsets wherever they are by now."""
     moved = 0
     for topic, partition, _, next_offset, last, caught_up_at in transposed(parameters):
-        row: Row | None = next(tx.lock("consumer_offsets", [(topic, partition)]), None)
+        row = tx.locked("consumer_offsets", (topic, partition))
         if row is not None:
             seen = caught_up_at or row["caught_up_at"]
             tx.change(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -39,40 +39,51 @@ class Task(asyncio.Task[T]):
 
 
 class Handle:
-    """What is to be run, unless it is cancelled before; asyncio's own, without what a debugger would need."""
+    """What a timer is cancelled by; asyncio's own, without what a debugger would need."""
 
-    __slots__ = ("arguments", "callback", "context", "due")
+    __slots__ = ("due", "live")
 
-    def __init__(
-        self, callback: Callable[..., object], arguments: tuple[Any, ...], context: Context, due: float
-    ) -> None:
-        self.callback: Callable[..., object] | None = callback
-        self.arguments = arguments
-        self.context = context
+    def __init__(self, due: float) -> None:
         self.due = due
+        self.live = True
 
     def cancel(self) -> None:
-        """Do not run it, nor keep anything for that."""
-        self.callback, self.arguments = None, ()
+        """Do not run it."""
+        self.live = False
 
     def cancelled(self) -> bool:
         """Whether it will not be run."""
-        return self.callback is None
+        return not self.live
 
     def when(self) -> float:
         """When it is due."""
         return self.due
 
 
+Work: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context | None]
+"""What is to be run, with what, and in which context; None is what is outside of every process."""
+Timer: TypeAlias = tuple[float, int, Callable[..., object], tuple[Any, ...], Context | None, Handle | None]
+"""Work with its time, its number, and by what it can be cancelled."""
+
+
+def _unless_cancelled(handle: Handle, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    """Run what may be cancelled between now and when it was due."""
+    if handle.live:
+        callback(*arguments)
+
+
 class Loop(asyncio.BaseEventLoop):
     """Runs what is ready; when nothing is, it is the time of the next timer at once."""
+
+    get_debug = staticmethod(bool)
+    """False, for each future and each task, and that without a call of Python code."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         """Seconds since the world began."""
-        self.ready: deque[Handle] = deque()
-        self._timers: list[tuple[float, int, Handle]] = []
+        self.ready: deque[Work] = deque()
+        self._timers: list[Timer] = []
         self._timed = 0
         self.paused = 0
         Task._numbers = count()
@@ -82,41 +93,57 @@ class Loop(asyncio.BaseEventLoop):
         return self.now
 
     def run_until_complete(self, main: "asyncio.Future[T]") -> T:  # type: ignore[override]
-        """Live until `main` is done, and until what became ready together with that has run."""
+        """Live until `main` is done."""
         done: list[object] = []
         main.add_done_callback(done.append)
+        ready = self.ready
         _set_running_loop(self)
         try:
             while not done:
-                self._run_once()
+                callback, arguments, context = ready.popleft() if ready else self._advanced()
+                try:
+                    if context is None:
+                        callback(*arguments)
+                    elif self.paused and self._freezes(callback, arguments, context):
+                        continue
+                    else:
+                        context.run(callback, *arguments)
+                except Exception as error:  # noqa: BLE001 - as asyncio's own handles do
+                    self.call_exception_handler({"message": f"Exception in {callback!r}", "exception": error})
         finally:
             _set_running_loop(None)
         return main.result()
 
-    def _run_once(self) -> None:
-        ready = self.ready
-        if not ready:
-            self._advance()
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if (callback := handle.callback) is None:
-                continue
-            if self.paused:
-                process = handle.context.get(PROCESS)
-                if process is not None and process.paused:
-                    process.frozen.append(handle)
-                    continue
-            try:
-                handle.context.run(callback, *handle.arguments)
-            except Exception as error:  # noqa: BLE001 - as asyncio's own handles do
-                self.call_exception_handler({"message": f"Exception in {callback!r}", "exception": error})
+    def _advanced(self) -> Work:
+        """Move the clock to the next timer, and give its work."""
+        timers = self._timers
+        while timers:
+            when, _, callback, arguments, context, handle = heappop(timers)
+            if handle is None or handle.live:
+                self.now = max(self.now, when)
+                if handle is not None and self.paused:
+                    return _unless_cancelled, (handle, callback, arguments), context
+                return callback, arguments, context
+        raise StuckError("nothing is due any more")
+
+    @staticmethod
+    def _freezes(callback: Callable[..., object], arguments: tuple[Any, ...], context: Context) -> bool:
+        """Keep work of a process that is stopped for later."""
+        process = context.get(PROCESS)
+        if process is None or not process.paused:
+            return False
+        process.frozen.append((callback, arguments, context))
+        return True
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *arguments: Any, context: Context | None = None
-    ) -> Handle:
-        """Run something after what is ready already."""
-        handle = Handle(callback, arguments, copy_context() if context is None else context, self.now)
-        self.ready.append(handle)
+    ) -> Handle | None:
+        """Run something after what is ready already; futures and tasks name a context, and never cancel it."""
+        if context is not None:
+            self.ready.append((callback, arguments, context))
+            return None
+        handle = Handle(self.now)
+        self.ready.append((_unless_cancelled, (handle, callback, arguments), copy_context()))
         return handle
 
     def call_later(  # type: ignore[override]
@@ -129,10 +156,21 @@ class Loop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
     ) -> Handle:
         """Timers lie in a heap of plain tuples, the earliest first, those of one moment in order of their making."""
-        handle = Handle(callback, arguments, copy_context() if context is None else context, when)
+        handle = Handle(when)
         self._timed += 1
-        heappush(self._timers, (when, self._timed, handle))
+        if context is None:
+            context = copy_context()
+        heappush(self._timers, (when, self._timed, callback, arguments, context, handle))
         return handle
+
+    def soon(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Run something after what is ready already, on behalf of nobody."""
+        self.ready.append((callback, arguments, None))
+
+    def later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> None:
+        """Run something after a while, whatever happens, on behalf of nobody."""
+        self._timed += 1
+        heappush(self._timers, (self.now + delay, self._timed, callback, arguments, None, None))
 
     def create_task(  # type: ignore[override]
         self,
@@ -153,18 +191,34 @@ class Loop(asyncio.BaseEventLoop):
         """A future of this loop."""
         return asyncio.Future(loop=self)
 
-    def _advance(self) -> None:
-        """Move the clock to the next timer, and make ready what is due then."""
-        timers = self._timers
-        while timers and timers[0][2].callback is None:
-            heappop(timers)
-        if not timers:
-            raise StuckError("nothing is due any more")
-        now = self.now = max(self.now, timers[0][0])
-        while timers and timers[0][0] <= now:
-            handle = heappop(timers)[2]
-            if handle.callback is not None:
-                self.ready.append(handle)
+
+class Timeout:
+    """asyncio.timeout, without the ways of changing it."""
+
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a timeout belongs to a task")
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = loop.call_later(self._seconds, self._expire)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        self._timer.cancel()
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
 
 
 class Process:
@@ -176,7 +230,7 @@ class Process:
         self.alive = True
         self.paused = False
         self.skew = 0.0
-        self.frozen: list[Handle] = []
+        self.frozen: list[Work] = []
         self.ambush: Callable[[], None] | None = None
         """What happens when its consumer is about to ask its database something."""
         self.at_end: list[Callable[[], None]] = []

@@ -1,8 +1,9 @@
 """psycopg's connection, as much of it as the platform uses, and the pool, to a simulated server over a simulated network."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Self, cast
 
 import psycopg
@@ -71,7 +72,7 @@ class Connection:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._world = session.database.world
+        self._world = session.world
         self._cursors: list[Cursor] = []
         self._statements: list[tuple[str, Sequence[Any]]] = []
         self._open = False
@@ -121,11 +122,42 @@ class Connection:
         if not statements:
             return
         cursors, self._cursors, self._statements = self._cursors, [], []
-        answers = await self._ask(statements)
+        process = self._session.process
+        if process is not None and (process.ambush is not None or not process.alive):
+            await self._hindered(process)
+        answers = await self._answers(statements)
         for cursor, rows in zip(cursors, answers, strict=True):
             cursor.rows = rows
         if statements[-1][0] == COMMIT:
             cursors[-1].statusmessage, self._open = COMMIT, False
+
+    async def _answers(self, statements: list[tuple[str, Sequence[Any]]]) -> list[Rows]:
+        session, world = self._session, self._world
+        trip = Trip(statements, session)
+        world.later(world.delay(), trip.arrive)
+        timeout = None
+        if not (world.network.whole or world.network.between(session.process, session.database.name)):
+            timeout = world.loop.call_later(GIVE_UP_SECONDS, trip.give_up)
+        try:
+            return await trip.end
+        except psycopg.Error:
+            if session.dead or timeout is not None:
+                self._lose(None)
+            raise
+        except asyncio.CancelledError:
+            self._lose(None)
+            raise
+        finally:
+            if timeout is not None:
+                timeout.cancel()
+
+    async def _hindered(self, process: Process) -> None:
+        if not process.alive:
+            self._closed = True
+            raise psycopg.OperationalError("the process is dead")
+        if process.ambush is not None and self._session.name.endswith("consumer"):
+            process.ambush()
+            await asyncio.sleep(0)  # a process that has been stopped here sends nothing until it goes on
 
     async def rollback(self) -> None:
         """Undo what the transaction did."""
@@ -134,7 +166,8 @@ class Connection:
             raise psycopg.OperationalError("the connection is closed")
         if self._open:
             self._open = False
-            await self._ask([(ROLLBACK, ())])
+            self.send(ROLLBACK, ())
+            await self.sync()
 
     async def close(self) -> None:
         """Close; the server ends the session when it hears of it."""
@@ -156,33 +189,6 @@ class Connection:
             session.die,
         )
 
-    async def _ask(self, statements: list[tuple[str, Sequence[Any]]]) -> list[Rows]:
-        world, session = self._world, self._session
-        process = session.process
-        if process is not None and not process.alive:
-            self._closed = True
-            raise psycopg.OperationalError("the process is dead")
-        if process is not None and process.ambush is not None and session.name.endswith("consumer"):
-            process.ambush()
-            await asyncio.sleep(0)  # a process that has been stopped here sends nothing until it goes on
-        trip = Trip(statements, session)
-        world.later(world.delay(), world.network.pass_on, process, session.database.name, trip.arrive)
-        timeout = None
-        if not world.network.between(process, session.database.name):
-            timeout = world.loop.call_later(GIVE_UP_SECONDS, trip.give_up)
-        try:
-            return await trip.end
-        except psycopg.Error:
-            if session.dead or timeout is not None:
-                self._lose(None)
-            raise
-        except asyncio.CancelledError:
-            self._lose(None)
-            raise
-        finally:
-            if timeout is not None:
-                timeout.cancel()
-
 
 class Trip(Request):
     """A request on its way to the server and back."""
@@ -192,17 +198,27 @@ class Trip(Request):
     def __init__(self, statements: Sequence[tuple[str, Sequence[Any]]], session: Session) -> None:
         super().__init__(statements)
         self.session = session
-        self.end: asyncio.Future[list[Rows]] = session.database.world.loop.create_future()
+        self.end: asyncio.Future[list[Rows]] = session.world.loop.create_future()
 
     def arrive(self) -> None:
-        """Be at the server."""
-        self.session.arrive(self)
+        """Be at the server, unless something holds it back."""
+        session = self.session
+        if session.world.network.whole:
+            session.arrive(self)
+        else:
+            self._pass_on(partial(session.arrive, self))
 
     def answer(self, result: list[Rows] | BaseException) -> None:
         """Go back."""
         self.result = result
-        database = self.session.database
-        database.world.network.pass_on(self.session.process, database.name, self.settle)
+        if self.session.world.network.whole:
+            self.settle()
+        else:
+            self._pass_on(self.settle)
+
+    def _pass_on(self, deliver: Callable[[], None]) -> None:
+        session = self.session
+        session.world.network.pass_on(session.process, session.database.name, deliver)
 
     def settle(self) -> None:
         """Be back."""

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from libs.messaging.consumer import Assigned, Bounds
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
-from tests.simulation.broker import SEND_SECONDS, Broker
+from tests.simulation.broker import SEND_SECONDS, Broker, Log
 from tests.simulation.clock import Process
 
 SESSION_SECONDS: Final = 3.0
 """After so long without a heartbeat a member is thrown out of its group."""
 HELD_BACK_SECONDS: Final = 0.6
-GATHER_SECONDS: Final = 0.03
+GATHER_SECONDS: Final = 0.05
 """So long a fetch gathers records."""
 
 
@@ -100,6 +101,17 @@ class Group:
         return shares
 
 
+@dataclass(slots=True)
+class Place:
+    """How far a reader is in a partition, and which end of that its last fetch has seen, at what time."""
+
+    place: TopicPartition
+    log: Log
+    position: int | None = None
+    end: int | None = None
+    seen_at: float = 0.0
+
+
 class Reader:
     """A member of a group, with the interface of libs.messaging.consumer.RecordConsumer."""
 
@@ -115,8 +127,7 @@ class Reader:
         self._world = broker.world
         self._group = broker.groups.setdefault(group, Group(broker, group))
         self._listener = listener
-        self._assigned: dict[TopicPartition, int | None] = {}
-        self._seen: dict[TopicPartition, tuple[int, float]] = {}
+        self._assigned: dict[TopicPartition, Place] = {}
         self._slow: dict[TopicPartition, float] = {}
         self._news: asyncio.Future[None] | None = None
         self._answered_at = broker.world.time
@@ -179,9 +190,8 @@ class Reader:
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on reading from these offsets."""
         for place, offset in offsets.items():
-            if place in self._assigned:
-                self._assigned[place] = offset
-                self._seen.pop(place, None)
+            if (at := self._assigned.get(place)) is not None:
+                at.position, at.end = offset, None
 
     async def bounds(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Where each partition starts and ends now."""
@@ -194,15 +204,19 @@ class Reader:
 
     def seen_to_end(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
         """Which partitions end at the given next offsets, and since when."""
+        assigned = self._assigned
         return {
-            place: self._seen[place][1]
+            place: at.seen_at
             for place, next_offset in places.items()
-            if place in self._seen and self._seen[place][0] <= next_offset
+            if (at := assigned.get(place)) is not None and at.end is not None and at.end <= next_offset
         }
 
     def unread(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """How many records lie behind the given next offsets."""
-        return {place: self._seen[place][0] - at for place, at in places.items() if place in self._seen}
+        ends = {place: at.end for place, at in self._assigned.items()}
+        return {
+            place: end - offset for place, offset in places.items() if (end := ends.get(place)) is not None
+        }
 
     async def publish_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Tell Kafka how far this group is: nobody here reads it."""
@@ -216,14 +230,14 @@ class Reader:
         """The group gives these partitions."""
         if self._stopped:
             return
-        self._assigned = dict.fromkeys(places)
+        self._assigned = {place: Place(place, self._broker.logs[place]) for place in places}
         self._broker.reads(self, places, now=True)
         await self._listener.assigned(places)
         self._ring()
 
     def _drop(self) -> None:
         self._broker.reads(self, self._assigned, now=False)
-        self._assigned, self._seen = {}, {}
+        self._assigned = {}
 
     def _alive(self) -> bool:
         return self.process.alive and self._broker.reachable(self.process)
@@ -237,18 +251,19 @@ class Reader:
         found: list[Record] = []
         if not self._alive():
             return found
-        now = self._answered_at = self._world.time
-        for place, position in self._assigned.items():
-            log = self._broker.logs[place]
+        now = self._answered_at = self._world.loop.now
+        for at in self._assigned.values():
+            log, position = at.log, at.position
             if position is None or log.leaderless or len(found) >= limit:
                 continue
-            if self._slow.get(place, 0.0) > now:
+            if self._slow and self._slow.get(at.place, 0.0) > now:
                 continue
-            first = max(position, log.start)
-            records = log.records[first : first + limit - len(found)]
-            found += records
-            self._assigned[place] = first + len(records)
-            self._seen[place] = log.end, now
+            at.end, at.seen_at = len(log.records), now
+            if position < at.end:
+                first = max(position, log.start)
+                records = log.records[first : first + limit - len(found)]
+                found += records
+                at.position = first + len(records)
         return found
 
 

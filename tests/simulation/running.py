@@ -80,7 +80,7 @@ def run(
 
     `faults` are the seed's own unless they are given; `careless` takes the place of statements.
     """
-    return _Run(seed, careless).live(faults, traced=traced)
+    return Life(seed, careless).live(faults, traced=traced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Recording:
 
 def recorded(seed: int) -> Recording:
     """Live through one seed's world and keep all that its servers were told; within `simulating`."""
-    world = _Run(seed, NOTHING)
+    world = Life(seed, NOTHING)
     databases = world.platform.databases
     tapes: dict[str, list[Played]] = {}
     beginning = {name: _rows(database) for name, database in databases.items()}
@@ -108,7 +108,7 @@ def _rows(database: Database) -> dict[str, list[Row]]:
     return {name: list(table.rows.values()) for name, table in database.tables.items() if table.rows}
 
 
-class _Run:
+class Life:
     """One world, from its making to its end."""
 
     def __init__(self, seed: int, careless: Mapping[str, Handler]) -> None:
@@ -116,6 +116,7 @@ class _Run:
         self.witness = Witness(self.world)
         self.platform = Platform(self.world, self.witness, {**HANDLERS, **careless})
         self.people = People(self.world, self.platform, ORDERS)
+        self.decoding = Decoding()
 
     def live(self, faults: Sequence[str] | None, *, traced: bool) -> Seen:
         world, loop = self.world, self.world.loop
@@ -126,7 +127,7 @@ class _Run:
             lambda _, what: world.note("unheard", what.get("message"), what.get("exception"))
         )
         try:
-            with substituted(Decoding().substitute()):
+            with substituted(*self.decoding.substitutes()):
                 findings = self._lived(faults)
         finally:
             _end(world, self.platform)

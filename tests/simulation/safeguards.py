@@ -115,13 +115,13 @@ RUNTIME: Final = (
     Safeguard(
         "alone_before_handover",
         "a process sends what it commits at once though others write to the outbox too",
-        ("scale_out:order_saga", "scale_out:order_saga", "second_process:order_saga", "slow_network"),
+        ("scale_out:gateway", "scale_out:gateway", "second_process:gateway", "slow_network"),
         _statement(writers.OTHERS_WRITE, careless.no),
     ),
     Safeguard(
         "gate_of_writers",
         "a connection writes to the outbox without waiting until another process no longer writes alone",
-        ("scale_out:order_saga", "scale_out:order_saga", "second_process:order_saga", "slow_network"),
+        ("scale_out:gateway", "scale_out:gateway", "second_process:gateway", "slow_network"),
         _statement(writers.WAIT_AT_GATE, careless.yes),
     ),
     Safeguard(

@@ -68,6 +68,7 @@ class Session:
         self.tx: Tx | None = None
         self.advisory: dict[LockName, None] = {}
         self.notes: list[Any] = []
+        self.world = database.world
         self._chance = database.world.chance.random
         self._requests: deque[Request] = deque()
         self._rested = False
@@ -129,14 +130,19 @@ class Session:
             request.answer(error or psycopg.OperationalError("the connection is lost"))
 
     def _serve(self) -> None:
-        while self._requests and not self.dead:
-            request = self._requests[0]
+        requests = self._requests
+        while requests and not self.dead:
+            request = requests[0]
             statements, done = request.statements, request.done
             try:
-                while len(done) < len(statements) and not self.lost:
-                    if self._lets_others_go_first():
+                while (number := len(done)) < len(statements) and not self.lost:
+                    if self._rested or self._waits_for is not None:
+                        self._rested = False
+                    elif number and statements[number - 1][0] != BEGIN and self._chance() < YIELDS:
+                        self._rested = True
+                        self.world.later(self.world.delay(), self._serve)
                         return
-                    done.append(self._execute(*statements[len(done)]))
+                    done.append(self._execute(*statements[number]))
             except Waiting as waiting:
                 self._wait(waiting.lock)
                 return
@@ -145,16 +151,6 @@ class Session:
                 self._answer(request, error)
             else:
                 self._answer(request, done)
-
-    def _lets_others_go_first(self) -> bool:
-        """Between two statements that came together other sessions may do something, now and then."""
-        if self._waits_for is not None or self._rested or self._chance() > YIELDS:
-            self._rested = False
-            return False
-        self._rested = True
-        world = self.database.world
-        world.later(world.delay(), self._serve)
-        return True
 
     def _answer(self, request: Request, result: list[Rows] | BaseException) -> None:
         """Answer a request, unless the session's end has done so."""
@@ -172,8 +168,9 @@ class Session:
         tx = self.tx
         if tx is None:
             tx = self.tx = Tx(self)
-        waited, self._waits_for = self._waits_for is not None, None
-        if not waited:
+        if waited := self._waits_for is not None:
+            self._waits_for = None
+        else:
             tx.snapshot = database.version
             if database.refuse and self.begun:
                 raise database.mishap()
@@ -192,11 +189,11 @@ class Session:
 
     def _control(self, statement: str) -> Rows:
         match statement:
+            case "COMMIT":
+                self._commit()
             case "BEGIN":
                 self.begun = True
                 self._play(BEGIN)
-            case "COMMIT":
-                self._commit()
             case "ROLLBACK":
                 self._abort()
             case _:
@@ -210,9 +207,9 @@ class Session:
 
     def _ends_well(self, tx: Tx) -> bool:
         """Commit; whether that has happened, although its answer may be lost."""
-        survives = self.database.commits()
+        survives = self.database.commits() if self.database.lose_commits else None
         self.tx = None
-        if survives is not False:
+        if survives is not False and tx.writes:
             self.database.apply(tx)
         tx.end()
         if survives is not None:
@@ -247,11 +244,11 @@ class Session:
             return
         self.database.waiters.setdefault(lock, []).append(self)
         if self._timer is None:
-            self._timer = self.database.world.loop.call_later(
+            self._timer = self.world.loop.call_later(
                 LOCK_SECONDS,
                 self._fail,
                 errors.LockNotAvailable("canceling statement due to lock timeout"),
-                context=self.database.world.outside,
+                context=self.world.outside,
             )
 
     def _deadlocked(self) -> bool:
@@ -324,16 +321,13 @@ class Database:
 
     def apply(self, tx: Tx) -> None:
         """Make a transaction's changes visible."""
-        if tx.writes:
-            self.version += 1
-            self.watch(tx.session, tx.writes)
-            for name, changed in tx.writes.items():
-                self.tables[name].apply(changed, self.version)
+        self.version += 1
+        self.watch(tx.session, tx.writes)
+        for name, changed in tx.writes.items():
+            self.tables[name].apply(changed, self.version)
 
     def commits(self) -> bool | None:
         """Whether a commit whose answer is lost happens all the same; None for one that goes well."""
-        if not self.lose_commits:
-            return None
         if self.world.chance.random() >= self.lose_commits:
             return None
         self.world.faults["commit unknown"] += 1

@@ -7,14 +7,19 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID, SafeUUID
 
+import libs.messaging.codec
 from libs.contracts.message import Contract
-from libs.messaging.codec import Codec
-from libs.messaging.message import Message
+from libs.contracts.values import MessageId
+from libs.messaging.codec import Codec, OutboxRow, text_of
+from libs.messaging.message import Correlation, Message, Outgoing
 from libs.messaging.record import Record
 from tests.model.substitution import Substitute
+from tests.simulation.clock import Timeout
 
 CANONICAL_LENGTH: Final = 36
-_make, _text, _decode = UUID.__init__, UUID.__str__, Codec.decode
+_UNKNOWN: Final = SafeUUID.unknown
+_make, _text = UUID.__init__, UUID.__str__
+_encode, _decode, _payload = Codec.encode, Codec.decode, libs.messaging.codec._payload
 _set_int: Callable[[UUID, int], None] = vars(UUID)["int"].__set__
 _set_safe: Callable[[UUID, SafeUUID], None] = vars(UUID)["is_safe"].__set__
 
@@ -25,8 +30,12 @@ def make_uuid(made: UUID, text: str | None = None, *rest: Any, **given: Any) -> 
         digits = text.replace("-", "")
         if len(digits) == CANONICAL_LENGTH - 4:
             _set_int(made, int(digits, 16))
-            _set_safe(made, SafeUUID.unknown)
+            _set_safe(made, _UNKNOWN)
             return
+    if text is None and len(given) == 1 and "int" in given and not rest:
+        _set_int(made, given["int"])
+        _set_safe(made, _UNKNOWN)
+        return
     _make(made, text, *rest, **given)
 
 
@@ -49,7 +58,7 @@ def uuid_of(number: int) -> UUID:
     """UUID(int=…)."""
     made = UUID.__new__(UUID)
     _set_int(made, number)
-    _set_safe(made, SafeUUID.unknown)
+    _set_safe(made, _UNKNOWN)
     return made
 
 
@@ -58,13 +67,28 @@ def unregistered(_task: "asyncio.Task[Any]") -> None:
 
 
 class Decoding:
-    """Codec.decode: a record is decoded for the first who reads it, and all others read the same message."""
+    """A record is decoded for the first who reads it; what was encoded in this world need not be parsed for that."""
 
     def __init__(self) -> None:
+        self.bodies: dict[bytes, Contract] = {}
+        """What the payloads were made from; parsed they must give the same."""
         self._known: dict[int, tuple[Record, Message[Contract]]] = {}
 
-    def substitute(self) -> Substitute:
+    def substitutes(self) -> tuple[Substitute, ...]:
         """In the place of the codec's own."""
+
+        def encode(
+            codec: Codec, outgoing: Outgoing, message_id: MessageId, correlation: Correlation, now: str
+        ) -> OutboxRow:
+            row = _encode(codec, outgoing, message_id, correlation, now)
+            self.bodies[row.payload] = outgoing.body
+            return row
+
+        def payload(contract: type[Contract], record: Record) -> Contract:
+            body = self.bodies.get(record.value or b"")
+            if type(body) is contract and record.key == text_of(body.order_id).encode():
+                return body
+            return _payload(contract, record)
 
         def decode(
             codec: Codec, record: Record, now: datetime, handled: Mapping[str, type[object]]
@@ -77,12 +101,17 @@ class Decoding:
                 self._known[id(record)] = record, message
             return message
 
-        return Substitute(Codec, "decode", decode)
+        return (
+            Substitute(Codec, "encode", encode),
+            Substitute(Codec, "decode", decode),
+            Substitute(libs.messaging.codec, "_payload", payload),
+        )
 
 
 SHORTCUTS: Final = (
     Substitute(UUID, "__init__", make_uuid),
     Substitute(UUID, "__hash__", hash_of_uuid),
     Substitute(UUID, "__str__", text_of_uuid),
+    Substitute(asyncio, "timeout", Timeout),
     Substitute(asyncio.tasks._all_tasks, "add", unregistered),  # type: ignore[attr-defined]
 )

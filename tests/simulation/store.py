@@ -1,8 +1,9 @@
 """What a database consists of: rows, and transactions at READ COMMITTED with their row locks and unique keys."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from psycopg import errors
 
@@ -16,6 +17,8 @@ Handler: TypeAlias = Callable[["Tx", Sequence[Any]], Rows]
 LockName: TypeAlias = tuple[Any, ...]
 Writes: TypeAlias = dict[str, dict[Key, Row | None]]
 """The rows that a transaction has written, by table and key; None for those that it has deleted."""
+_UNWRITTEN: Final[Any] = object()
+_NEVER: Final = 1 << 62
 
 
 class Table:
@@ -29,19 +32,14 @@ class Table:
         rule: Callable[[Row], bool] | None = None,
     ) -> None:
         self.name = name
-        self.columns = key
-        self.unique = unique
+        self.key: Callable[[Row], Key] = itemgetter(*key)
+        """A row's primary key: a value, or a tuple of several."""
+        self.unique = [Unique(columns) for columns in unique]
         self.rule = rule
         self.rows: dict[Key, Row] = {}
         self.born: dict[Key, int] = {}
-        self.index: list[dict[Key, Key]] = [{} for _ in unique]
         self.locks: dict[Key, Session] = {}
         """Which session has the lock of a row, or of a key that is to be one's."""
-        self._column = key[0] if len(key) == 1 else None
-
-    def key(self, row: Row) -> Key:
-        """A row's primary key: a value, or a tuple of several."""
-        return row[self._column] if self._column is not None else tuple(row[name] for name in self.columns)
 
     def put(self, key: Key, row: Row | None, born: int) -> None:
         """Make a committed change."""
@@ -52,8 +50,8 @@ class Table:
         rows = self.rows
         for key, row in changed.items():
             before = rows.get(key)
-            if self.unique:
-                self._reindex(key, before, row)
+            for unique in self.unique:
+                unique.reindex(key, before, row)
             if row is None:
                 rows.pop(key, None)
                 self.born.pop(key, None)
@@ -62,18 +60,26 @@ class Table:
                 self.born[key] = born
             rows[key] = row
 
-    def _reindex(self, key: Key, before: Row | None, row: Row | None) -> None:
-        for columns, index in zip(self.unique, self.index, strict=True):
-            if before is not None:
-                index.pop(_values(before, columns), None)
-            if row is not None and (values := _values(row, columns)) is not None:
-                index[values] = key
 
+class Unique:
+    """A unique index: by the values of its columns, the key of the row that has them."""
 
-def _values(row: Row, columns: Sequence[str]) -> Key:
-    """The values of a unique index; None where one of them is NULL, which is equal to nothing."""
-    values = tuple(row[name] for name in columns)
-    return None if None in values else values
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        self.keys: dict[Key, Key] = {}
+        self._values = itemgetter(*columns)
+
+    def values(self, row: Row) -> Key:
+        """A row's values; None where one of them is NULL, which is equal to nothing."""
+        values = self._values(row)
+        return None if values.__class__ is tuple and None in values else values
+
+    def reindex(self, key: Key, before: Row | None, row: Row | None) -> None:
+        """Take note of a committed change."""
+        if before is not None:
+            self.keys.pop(self.values(before), None)
+        if row is not None and (values := self.values(row)) is not None:
+            self.keys[values] = key
 
 
 class Waiting(Exception):  # noqa: N818 - what a statement does
@@ -87,16 +93,17 @@ class Waiting(Exception):  # noqa: N818 - what a statement does
 class Tx:
     """A transaction in progress, as the statements' handlers see it."""
 
-    __slots__ = ("_before", "_held", "database", "session", "snapshot", "writes")
+    __slots__ = ("_before", "_held", "_tables", "database", "session", "snapshot", "writes")
 
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.database = session.database
         self.writes: Writes = {}
         self.snapshot = 0
+        self._tables = session.database.tables
         self._held: list[tuple[str, Key]] = []
-        self._before: list[tuple[str, Key, Row | None, bool]] = []
-        """What the statement in progress has written over: table, key, row, and whether there was one."""
+        self._before: list[tuple[str, Key, Any]] = []
+        """What the statement in progress has written over: table, key, row."""
 
     @property
     def clock(self) -> datetime:
@@ -106,9 +113,9 @@ class Tx:
     def get(self, table: str, key: Key) -> Row | None:
         """A row as this transaction sees it."""
         mine = self.writes.get(table)
-        if mine is not None and key in mine:
-            return mine[key]
-        return self.database.tables[table].rows.get(key)
+        if mine is not None and (row := mine.get(key, _UNWRITTEN)) is not _UNWRITTEN:
+            return row  # type: ignore[no-any-return]
+        return self._tables[table].rows.get(key)
 
     def all(self, table: str) -> Collection[Row]:
         """Every row of a table as this transaction sees it, in no promised order."""
@@ -120,20 +127,20 @@ class Tx:
         seen += [changed for changed in mine.values() if changed is not None]
         return seen
 
-    def lock(self, table: str, keys: Iterable[Key]) -> Iterator[Row]:
+    def lock(self, table: str, keys: Iterable[Key]) -> list[Row]:
         """FOR UPDATE: the rows with these keys, each as it is once its lock is there."""
-        committed = self.database.tables[table]
-        mine = self.writes.get(table, {})
-        for key in keys:
-            if key in mine:
-                row = mine[key]
-            elif committed.born.get(key, self.snapshot + 1) > self.snapshot:
-                continue
-            else:
-                self.take(table, key)
-                row = committed.rows.get(key)
-            if row is not None:
-                yield row
+        return [row for key in keys if (row := self.locked(table, key)) is not None]
+
+    def locked(self, table: str, key: Key) -> Row | None:
+        """FOR UPDATE of one row. Raises Waiting while another session has it."""
+        mine = self.writes.get(table)
+        if mine is not None and (row := mine.get(key, _UNWRITTEN)) is not _UNWRITTEN:
+            return row  # type: ignore[no-any-return]
+        committed = self._tables[table]
+        if committed.born.get(key, _NEVER) > self.snapshot:
+            return None
+        self.take(table, key)
+        return committed.rows.get(key)
 
     def conflicting(self, table: str, key: Key) -> Row | None:
         """ON CONFLICT DO UPDATE: the row that stands in the way, locked, whether the snapshot has it or not."""
@@ -142,7 +149,7 @@ class Tx:
 
     def free(self, table: str, key: Key) -> bool:
         """SKIP LOCKED: whether no other transaction has the row; if so, this one has it from now on."""
-        owner = self.database.tables[table].locks.get(key)
+        owner = self._tables[table].locks.get(key)
         if owner is not None and owner is not self.session:
             return False
         self.take(table, key)
@@ -150,39 +157,39 @@ class Tx:
 
     def take(self, table: str, key: Key) -> None:
         """Take a lock until the transaction ends. Raises Waiting while another session has it."""
-        locks = self.database.tables[table].locks
-        owner = locks.get(key)
-        if owner is None:
-            locks[key] = self.session
+        locks = self._tables[table].locks
+        before = len(locks)
+        owner = locks.setdefault(key, self.session)
+        if len(locks) > before:
             self._held.append((table, key))
         elif owner is not self.session:
             raise Waiting((table, key))
 
     def insert(self, table: str, row: Row) -> bool:
         """Insert a row, unless one with a key of its is there. Raises Waiting while another may insert that key."""
-        target = self.database.tables[table]
+        target = self._tables[table]
         key = target.key(row)
         if self._present(target, key):
             return False
         self.take(table, key)
-        for columns, index in zip(target.unique, target.index, strict=True):
-            value = _values(row, columns)
+        for unique in target.unique:
+            value = unique.values(row)
             if value is None:
                 continue
-            if (other := index.get(value)) is not None and self._present(target, other):
+            if (other := unique.keys.get(value)) is not None and self._present(target, other):
                 return False
-            self.take(table, (columns, value))
+            self.take(table, (unique.columns, value))
         self._write(target, key, row)
         return True
 
     def add(self, table: str, row: Row) -> None:
         """Insert a row that must be new."""
         if not self.insert(table, row):
-            raise errors.UniqueViolation(f"{table}: {self.database.tables[table].key(row)} is there already")
+            raise errors.UniqueViolation(f"{table}: {self._tables[table].key(row)} is there already")
 
     def change(self, table: str, row: Row, **values: Any) -> Row:
         """Update a row. Raises Waiting while another transaction has it."""
-        target = self.database.tables[table]
+        target = self._tables[table]
         key = target.key(row)
         self.take(table, key)
         changed = {**(self.get(table, key) or row), **values}
@@ -193,7 +200,7 @@ class Tx:
         """Delete a row, if it is there."""
         if self.get(table, key) is not None:
             self.take(table, key)
-            self._write(self.database.tables[table], key, None)
+            self._write(self._tables[table], key, None)
 
     def number(self, sequence: str) -> int:
         """The next value of an identity column; numbers of what is rolled back stay unused."""
@@ -203,13 +210,14 @@ class Tx:
 
     def begin_statement(self) -> None:
         """What is written from now on belongs to the next statement."""
-        self._before.clear()
+        if self._before:
+            self._before.clear()
 
     def undo_statement(self) -> None:
         """The statement will be done from its beginning, and must not meet its own rows."""
-        for table, key, row, was_there in reversed(self._before):
+        for table, key, row in reversed(self._before):
             mine = self.writes[table]
-            if was_there:
+            if row is not _UNWRITTEN:
                 mine[key] = row
             else:
                 del mine[key]
@@ -220,7 +228,7 @@ class Tx:
     def end(self) -> None:
         """Let go of all locks."""
         held, self._held = self._held, []
-        tables = self.database.tables
+        tables = self._tables
         for table, key in held:
             del tables[table].locks[key]
         if self.database.waiters:
@@ -233,13 +241,13 @@ class Tx:
         mine = self.writes.get(target.name)
         if mine is None:
             mine = self.writes[target.name] = {}
-        self._before.append((target.name, key, mine.get(key), key in mine))
+        self._before.append((target.name, key, mine.get(key, _UNWRITTEN)))
         mine[key] = row
 
     def _present(self, target: Table, key: Key) -> bool:
         mine = self.writes.get(target.name)
-        if mine is not None and key in mine:
-            return mine[key] is not None
+        if mine is not None and (row := mine.get(key, _UNWRITTEN)) is not _UNWRITTEN:
+            return row is not None
         if key not in target.rows:
             return False
         owner = target.locks.get(key)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.simulation.running import Seen, run, simulating
+from tests.simulation.running import NOTHING, Life, Seen, run, simulating
 from tests.simulation.safeguards import RUNTIME, search
 from tests.support.services import ROOT
 
@@ -63,6 +63,15 @@ with simulating():
         timeout=120,
     )
     assert other.stdout.strip() == seen[FIXED[0]].digest
+
+
+def test_what_need_not_be_parsed_would_give_the_same() -> None:
+    with simulating():
+        world = Life(FIXED[0], NOTHING)
+        world.live(None, traced=False)
+    assert len(world.decoding.bodies) > 100
+    for payload, body in world.decoding.bodies.items():
+        assert type(body).model_validate_json(payload) == body
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from libs.contracts.values import MessageId, OrderId, SagaId
-from libs.messaging.message import Message
+from libs.contracts.values import MessageId, OrderId
+from libs.messaging.message import Message, key_of
 from libs.messaging.record import Record, TopicPartition
 from libs.outbox.transaction import Transaction
 from libs.service.service import Answer, Route, Service
@@ -31,14 +31,21 @@ class Decided(NamedTuple):
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """An outbox row as it was committed."""
 
     number: int
     id: MessageId
     topic: str
     key: str
+
+
+class Landed(NamedTuple):
+    """Where a message was first written, and when."""
+
+    place: TopicPartition
+    offset: int
+    at: float
 
 
 class Witness:
@@ -49,11 +56,13 @@ class Witness:
         self.databases: dict[str, Database] = {}
         self.wrong: list[tuple[str, str]] = []
         self.decided: dict[str, dict[UUID, Decided]] = defaultdict(dict)
-        self.order: dict[tuple[str, TopicPartition, OrderId], list[Decided]] = defaultdict(list)
         self.sent: dict[str, list[Sent]] = defaultdict(list)
-        self.first: dict[UUID, tuple[TopicPartition, int, float]] = {}
-        self.times: dict[UUID, list[float]] = defaultdict(list)
-        self.replies: dict[UUID, list[tuple[float, UUID]]] = defaultdict(list)
+        self.first: dict[bytes, Landed] = {}
+        """By the text of its id, as records carry it."""
+        self.again: dict[bytes, list[float]] = defaultdict(list)
+        """When a message was written once more."""
+        self.replies: dict[bytes, list[tuple[float, bytes]]] = defaultdict(list)
+        """By the text of a saga's id, when which answers came."""
         self.bugs: dict[tuple[str, OrderId], float] = {}
         """Until when which service cannot handle which order."""
         self.poison: set[UUID] = set()
@@ -62,7 +71,7 @@ class Witness:
         self.unread: dict[str, set[UUID]] = defaultdict(set)
         """The records that each service need not have seen, because retention may have been faster."""
         self.transactions = 0
-        self._in_hand: dict[int, list[Message[object]]] = {}
+        self._in_hand: dict[int, list[Message[object]]] = defaultdict(list)
 
     def fault(self, finding: str, invariant: str = "I0") -> None:
         """Something is wrong."""
@@ -75,13 +84,17 @@ class Witness:
 
     def decides(self, state: object, message: Message[object]) -> None:
         """A service has decided on a message; whether that counts shows at the commit."""
-        self._in_hand.setdefault(id(state), []).append(message)
-        if isinstance(message.body, Due):
+        self._in_hand[id(state)].append(message)
+        if message.origin is None and isinstance(message.body, Due):
             self._on_time(message.body)
 
     def befall(self, service: str, message: Message[object]) -> None:
         """Raise where a service is made to have a bug that this order meets."""
-        if self.bugs.get((service, message.key), 0.0) > self._world.time and message.origin is not None:
+        if (
+            self.bugs
+            and self.bugs.get((service, message.key), 0.0) > self._world.time
+            and message.origin is not None
+        ):
             self._world.faults["bug"] += 1
             raise ArithmeticError(f"a bug in {service}")
 
@@ -94,10 +107,9 @@ class Witness:
         """A transaction is committed."""
         self.transactions += 1
         self._world.note("commit", session.name, *((name, len(rows)) for name, rows in writes.items()))
-        for message in session.notes:
-            if message.origin is not None:
-                self._count(service, message)
-        session.notes = []
+        if session.notes:
+            self._count(service, session.notes)
+            session.notes = []
         if (rows := writes.get("outbox")) is not None:
             self._outbox(service, rows)
         if (offsets := writes.get("consumer_offsets")) is not None:
@@ -106,38 +118,36 @@ class Witness:
     def appended(self, _sender: Process | None, record: Record) -> None:
         """A record is in its topic."""
         headers = dict(record.headers)
-        if (text := headers.get("ce_id")) is None or record.topic.endswith(LETTERS):
+        if (name := headers.get("ce_id")) is None or record.topic.endswith(LETTERS):
             return
-        message_id = UUID(text.decode())
         at = self._world.time
-        self.times[message_id].append(at)
-        if message_id in self.first:
+        if name in self.first:
+            self.again[name].append(at)
             return
-        self.first[message_id] = record.place, record.offset, at
+        self.first[name] = Landed(record.place, record.offset, at)
         if record.topic.endswith("-events") and (saga := headers.get("saga_id")) is not None:
-            self.replies[UUID(saga.decode())].append((at, message_id))
+            self.replies[saga].append((at, name))
 
-    def _count(self, service: str, message: Message[Any]) -> None:
-        origin = message.origin
-        if origin is None:
-            return
-        place = TopicPartition(origin.topic, origin.partition)
-        seen = Decided(message.id, message.key, place, origin.offset, type(message.body).__name__)
-        if message.id in self.decided[service]:
-            self.fault(f"{service} has decided twice on {seen.type} {message.id} of {message.key}", "I4")
-        self.decided[service][message.id] = seen
-        self.order[service, place, message.key].append(seen)
+    def _count(self, service: str, messages: Sequence[Message[Any]]) -> None:
+        known = self.decided[service]
+        for message in messages:
+            if (origin := message.origin) is None:
+                continue
+            kind, place = type(message.body).__name__, TopicPartition(origin.topic, origin.partition)
+            seen = Decided(message.id, message.key, place, origin.offset, kind)
+            if known.setdefault(message.id, seen) is not seen:
+                self.fault(f"{service} has decided twice on {kind} {message.id} of {message.key}", "I4")
 
     def _outbox(self, service: str, rows: dict[Key, Row | None]) -> None:
-        known = self.databases[service].tables["outbox"].rows
+        known, sent = self.databases[service].tables["outbox"].rows, self.sent[service]
         for number, row in rows.items():
             if row is not None and not row["topic"].endswith(LETTERS):
-                self.sent[service].append(Sent(number, row["message_id"], row["topic"], row["key"]))
+                sent.append(Sent(number, row["message_id"], row["topic"], row["key"]))
             elif row is None and (gone := known.get(number)) is not None and not self._written(gone):
                 self.fault(f"{service} has deleted outbox row {number}, which is in no topic", "I9")
 
     def _written(self, row: Row) -> bool:
-        return row["message_id"] in self.first or row["topic"].endswith(LETTERS)
+        return key_of(row["message_id"]) in self.first or row["topic"].endswith(LETTERS)
 
     def _offsets(self, service: str, database: Database, rows: dict[Key, Row | None]) -> None:
         known = database.tables["consumer_offsets"].rows
@@ -154,9 +164,9 @@ class Witness:
         deadline = due.timeout.deadline
         read = self.databases["order_saga"].tables["inbox"].rows
         reached = self._world.since(deadline)
-        for at, message_id in self.replies.get(SagaId(due.saga_id), ()):
-            if at < reached and message_id not in read:
-                self.fault(f"saga {due.saga_id} timed out with answer {message_id} in its topic", "I3")
+        for at, name in self.replies.get(key_of(due.saga_id), ()):
+            if at < reached and UUID(name.decode()) not in read:
+                self.fault(f"saga {due.saga_id} timed out with answer {name.decode()} in its topic", "I3")
 
 
 def witnessed(service: Service[Any], witness: Witness) -> Service[Any]:

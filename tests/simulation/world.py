@@ -41,12 +41,14 @@ class World:
         self.seed = seed
         self.loop = Loop()
         self.chance = random.Random(seed)  # noqa: S311 - a seed must give the same world again
+        self._drawn = self.chance.random
         self.network = Network()
         self.trace = Trace()
         self.faults: Counter[str] = Counter()
         self.slow = 1.0
         self.readers = 0
         self.outside = Context()
+        self.later, self.soon = self.loop.later, self.loop.soon
         self._ids = 0
         self._now = -1.0, BEGINNING
 
@@ -80,35 +82,30 @@ class World:
 
     def delay(self) -> float:
         """How long a packet takes: a fraction of a millisecond, now and then much longer."""
-        drawn = self.chance.random()
+        drawn = self._drawn()
         if drawn > 0.995:
             return self.slow * (drawn - 0.995) * 40
         return self.slow * (0.0002 + drawn * 0.001)
-
-    def later(self, delay: float, work: Callable[..., object], *arguments: object) -> None:
-        """Do something after a while, on behalf of nobody."""
-        loop = self.loop
-        loop.call_at(loop.now + delay, work, *arguments, context=self.outside)
-
-    def soon(self, work: Callable[..., object], *arguments: object) -> None:
-        """Do something next, on behalf of nobody."""
-        self.loop.call_soon(work, *arguments, context=self.outside)
 
 
 class Network:
     """Who cannot reach whom at the moment, and what lies undelivered because of that."""
 
     def __init__(self) -> None:
+        self.whole = True
+        """Whether everybody can reach everybody."""
         self._cut: set[tuple[int, str]] = set()
         self._held: list[tuple[int, str, Callable[[], None]]] = []
 
     def cut(self, process: Process, server: str) -> None:
         """Let nothing pass between a process and a server."""
         self._cut.add((id(process), server))
+        self.whole = False
 
     def heal(self, process: Process, server: str) -> None:
         """Let everything pass again, what was held back first."""
         self._cut.discard((id(process), server))
+        self.whole = not self._cut
         held, self._held = self._held, []
         for who, where, deliver in held:
             if (who, where) == (id(process), server):
@@ -118,11 +115,11 @@ class Network:
 
     def between(self, process: Process | None, server: str) -> bool:
         """Whether something can pass."""
-        return not self._cut or (id(process), server) not in self._cut
+        return self.whole or (id(process), server) not in self._cut
 
     def pass_on(self, process: Process | None, server: str, deliver: Callable[[], None]) -> None:
         """Deliver now, or once the two can reach each other again."""
-        if not self._cut or self.between(process, server):
+        if self.between(process, server):
             deliver()
         else:
             self._held.append((id(process), server, deliver))

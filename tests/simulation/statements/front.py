@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from gateway.store import intents
@@ -80,7 +81,7 @@ def _close(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return []
 
 
-_DUE: Final = ("order_id", "kind", "user_id", "message_id", "body", "created_at")
+_due: Final = itemgetter("order_id", "kind", "user_id", "message_id", "body", "created_at")
 
 
 def due(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -94,11 +95,7 @@ def due(tx: Tx, parameters: Sequence[Any]) -> Rows:
         and row["message_id"] not in waiting
     ]
     rows.sort(key=lambda row: (row["sent_at"], row["order_id"], row["kind"]))
-    return [
-        tuple(row[name] for name in _DUE)
-        for row in rows[:limit]
-        if tx.free("order_intents", (row["order_id"], row["kind"]))
-    ]
+    return [_due(row) for row in rows[:limit] if tx.free("order_intents", (row["order_id"], row["kind"]))]
 
 
 def _sent(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -118,7 +115,7 @@ def _forget_keys(tx: Tx, parameters: Sequence[Any]) -> Rows:
 
 
 def _backlog(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    rows = sorted(tx.all("outbox"), key=lambda row: int(row["id"]))
+    rows = sorted(tx.all("outbox"), key=itemgetter("id"))
     age = (tx.clock - rows[0]["created_at"]).total_seconds() if rows else 0.0
     return [(min(len(rows), parameters[0]), age)]
 
@@ -147,10 +144,11 @@ _LOADED: Final = (
     "payment_rank",
 )
 _SAVED: Final = ("order_id", "loaded", "status", *_LOADED[1:])
+_loaded: Final = itemgetter(*_LOADED)
 
 
 def load(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [tuple(row[name] for name in _LOADED) for row in tx.lock("orders", parameters[0])]
+    return [_loaded(row) for row in tx.lock("orders", parameters[0])]
 
 
 def _save(tx: Tx, parameters: Sequence[Any]) -> Rows:

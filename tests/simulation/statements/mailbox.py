@@ -1,6 +1,7 @@
 """The statements that every database answers: inbox, outbox, offsets, parked and dead messages, advisory locks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -44,7 +45,7 @@ def admit(tx: Tx, ids: Sequence[Any]) -> list[Any]:
 
 def held_keys(tx: Tx, keys: Sequence[Any]) -> set[Any]:
     """Those that have parked messages."""
-    return {row["key"] for row in tx.all("parked_messages")} & set(keys)
+    return {row["key"] for row in tx.all("parked_messages")}.intersection(keys)
 
 
 def put(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -70,7 +71,7 @@ def put(tx: Tx, parameters: Sequence[Any]) -> Rows:
 def advance(tx: Tx, parameters: Sequence[Any]) -> Rows:
     moved = 0
     for topic, partition, expected, next_offset, last, caught_up_at in transposed(parameters):
-        row = _locked_offset(tx, topic, partition)
+        row = tx.locked("consumer_offsets", (topic, partition))
         if row is not None and row["next_offset"] == expected:
             tx.change(
                 "consumer_offsets",
@@ -100,18 +101,16 @@ def take(
 
 def _catch_up(tx: Tx, parameters: Sequence[Any]) -> Rows:
     for topic, partition, next_offset, caught_up_at in transposed(parameters):
-        row = _locked_offset(tx, topic, partition)
+        row = tx.locked("consumer_offsets", (topic, partition))
         if row is not None and row["next_offset"] == next_offset:
             tx.change("consumer_offsets", row, caught_up_at=_greatest(row["caught_up_at"], caught_up_at))
     return []
 
 
-def _locked_offset(tx: Tx, topic: str, partition: int) -> Row | None:
-    return next(tx.lock("consumer_offsets", [(topic, partition)]), None)
-
-
 def _greatest(one: Any, other: Any) -> Any:
-    return max((each for each in (one, other) if each is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _first_offsets(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -121,16 +120,17 @@ def _first_offsets(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return []
 
 
+_PLACE: Final = itemgetter("topic", "partition", "next_offset", "last_message_id")
+
+
 def _offsets(tx: Tx, parameters: Sequence[Any]) -> Rows:
     rows = (tx.get("consumer_offsets", place) for place in transposed(parameters))
-    return [
-        (row["topic"], row["partition"], row["next_offset"], row["last_message_id"]) for row in rows if row
-    ]
+    return [_PLACE(row) for row in rows if row]
 
 
 def _accept(tx: Tx, parameters: Sequence[Any]) -> Rows:
     next_offset, topic, partition = parameters
-    row = _locked_offset(tx, topic, partition)
+    row = tx.locked("consumer_offsets", (topic, partition))
     if row is None:
         return []
     tx.change("consumer_offsets", row, next_offset=next_offset, last_message_id=None, accepted=True)
@@ -203,21 +203,22 @@ def _bury(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return []
 
 
-_SHOWN: Final = ("id", "topic", "key", "key_hash")
+_ID: Final = itemgetter("id")
+_SHOWN: Final = itemgetter("id", "topic", "key", "key_hash")
 
 
 def pending(row: Row) -> tuple[Any, ...]:
-    return *(row[name] for name in _SHOWN), orjson.loads(row["headers"]), row["payload"]
+    return *_SHOWN(row), orjson.loads(row["headers"]), row["payload"]
 
 
 def _next(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    rows = sorted(tx.all("outbox"), key=lambda row: int(row["id"]))
+    rows = sorted(tx.all("outbox"), key=_ID)
     return [pending(row) for row in rows[: parameters[0]]]
 
 
 def _next_in_lane(tx: Tx, parameters: Sequence[Any]) -> Rows:
     of, number, limit = parameters
-    rows = sorted((r for r in tx.all("outbox") if r["key_hash"] % of == number), key=lambda r: int(r["id"]))
+    rows = sorted((row for row in tx.all("outbox") if row["key_hash"] % of == number), key=_ID)
     return [pending(row) for row in rows[:limit]]
 
 
@@ -229,7 +230,7 @@ def _next_available(tx: Tx, parameters: Sequence[Any]) -> Rows:
     refused = set(zip(refused_topics, refused_keys, strict=True))
     rows = [
         row
-        for row in sorted(tx.all("outbox"), key=lambda row: int(row["id"]))
+        for row in sorted(tx.all("outbox"), key=_ID)
         if row["key_hash"] % of == number
         and not any(row["key_hash"] % count == there for there, count in away.get(row["topic"], ()))
         and (row["topic"], row["key"]) not in refused

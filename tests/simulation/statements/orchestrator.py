@@ -1,6 +1,7 @@
 """The statements of order_saga."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from order_saga import store
@@ -54,6 +55,8 @@ _LOADED: Final = (
     "started_at",
     "finished_at",
 )
+_loaded: Final = itemgetter(*_LOADED)
+_due: Final = itemgetter("id", "business_key", "step", "attempt", "deadline", "partition")
 
 
 def _sound(row: Row) -> bool:
@@ -76,7 +79,7 @@ def tables() -> list[Table]:
 
 def _locked(tx: Tx, rows: Iterable[Row]) -> Rows:
     keys = sorted(row["id"] for row in rows)
-    return [tuple(row[name] for name in _LOADED) for row in tx.lock("sagas", keys)]
+    return [_loaded(row) for row in tx.lock("sagas", keys)]
 
 
 def by_id(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -162,11 +165,7 @@ def claimed(
     taken: Rows = []
     for row in rows:
         if len(taken) < limit and tx.free("sagas", row["id"]):
-            taken.append(
-                tuple(
-                    row[name] for name in ("id", "business_key", "step", "attempt", "deadline", "partition")
-                )
-            )
+            taken.append(_due(row))
     return taken
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 import inventory.store
@@ -24,6 +25,8 @@ _ORDER: Final = (
     "reason",
 )
 _LINE: Final = ("order_id", "line_no", "product_id", "quantity", "name", "price_minor")
+_order: Final = itemgetter(*_ORDER)
+_line: Final = itemgetter(*(name for name in _LINE if name != "line_no"))
 
 
 def _sound_order(row: Row) -> bool:
@@ -39,7 +42,7 @@ def order_tables() -> list[Table]:
 
 
 def lock_orders(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [tuple(row[name] for name in _ORDER) for row in tx.lock("orders", parameters[0])]
+    return [_order(row) for row in tx.lock("orders", parameters[0])]
 
 
 def _lines(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -47,7 +50,7 @@ def _lines(tx: Tx, parameters: Sequence[Any]) -> Rows:
     for order_id in parameters[0]:
         number = 1
         while (row := tx.get("order_lines", (order_id, number))) is not None:
-            found.append(tuple(row[name] for name in _LINE if name != "line_no"))
+            found.append(_line(row))
             number += 1
     return found
 
@@ -122,11 +125,11 @@ def touched(tx: Tx, parameters: Sequence[Any]) -> list[Any]:
     return sorted({*asked, *(row["product_id"] for one in orders for row in reservations(tx, one))})
 
 
-_STOCK: Final = ("product_id", "on_hand", "reserved", "sold")
+_stock: Final = itemgetter("product_id", "on_hand", "reserved", "sold")
 
 
 def lock_stock(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [tuple(row[name] for name in _STOCK) for row in tx.lock("stock", touched(tx, parameters))]
+    return [_stock(row) for row in tx.lock("stock", touched(tx, parameters))]
 
 
 def _move_stock(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -186,6 +189,8 @@ _ATTEMPT: Final = (
     "waiters",
 )
 _SAVED: Final = tuple(name for name in _ATTEMPT if name != "first_sent_at")
+_payment: Final = itemgetter(*_PAYMENT)
+_attempt: Final = itemgetter(*_ATTEMPT)
 
 
 def _sound_payment(row: Row) -> bool:
@@ -208,11 +213,11 @@ def payment_tables() -> list[Table]:
 
 
 def payments(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [tuple(row[name] for name in _PAYMENT) for row in tx.lock("payments", parameters[0])]
+    return [_payment(row) for row in tx.lock("payments", parameters[0])]
 
 
 def _attempts(tx: Tx, parameters: Sequence[Any]) -> Rows:
-    return [tuple(row[name] for name in _ATTEMPT) for row in tx.lock("payment_attempts", parameters[0])]
+    return [_attempt(row) for row in tx.lock("payment_attempts", parameters[0])]
 
 
 def wallets(tx: Tx, parameters: Sequence[Any]) -> Rows:
