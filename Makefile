@@ -30,7 +30,7 @@ $(DEV): requirements-dev.lock $(RUN)
 demo: $(RUN) ## start the shop, place orders that go well and that do not, show their timelines (DEMO_EXIT=1 stops it)
 	@$(PYTHON) -m devstack demo
 
-up: $(RUN) ## start what is dead of the stack, in the background (STACK_DIR, STACK_PORT_OFFSET, BROKERS=3)
+up: $(RUN) ## start what is dead of the stack, in the background (STACK_DIR, STACK_PORT_OFFSET, BROKERS=3, LAYOUT=together)
 	@$(PYTHON) -m devstack up
 
 down: $(RUN) ## stop the stack; its data stay

@@ -49,7 +49,10 @@ async def read(info: StackInfo) -> Counters:
     children: dict[int, list[int]] = defaultdict(list)
     for pid, stat in table.items():
         children[stat.parent].append(pid)
-    trees = {name: list(_tree(pid, table, children)) for name, pid in info.pids.items()}
+    named: dict[int, list[str]] = defaultdict(list)
+    for name, pid in info.pids.items():
+        named[pid].append(name)
+    trees = {" + ".join(names): list(_tree(pid, table, children)) for pid, names in named.items()}
     transactions, wal_bytes = await _postgres(info.postgres_admin)
     metrics = {name: await _metrics(url) for name, url in info.service_urls.items()}
     return Counters(

@@ -93,6 +93,25 @@ async def baseline(bench: Bench) -> AsyncIterator[Result]:
     yield replace(batched, notes={"times_batches_of_one": round(gain, 2)})
 
 
+async def layout(bench: Bench) -> AsyncIterator[Result]:
+    """A process for each service, and one that most share, in the same run."""
+    rate = RATES[-1]
+    for name in ("apart", "together"):
+        await bench.stack.down()
+        await bench.stack.up({"LAYOUT": name})
+        try:
+            for in_flight in bench.in_flight:
+                result = await _closed(bench, "layout", in_flight)
+                yield replace(result, load=f"{in_flight}, {name}")
+            result = await measured(
+                "layout", "", bench.stack, replace(await bench.plan(), loop="open", rate=rate)
+            )
+            yield replace(result, load=f"{rate:g}/s, {name}")
+        finally:
+            await bench.stack.down()
+    await bench.stack.up()
+
+
 async def growth(bench: Bench) -> AsyncIterator[Result]:
     """Peak on tables as they are, and again with many finished orders in them."""
     small = await _closed(bench, "growth", 200)
@@ -215,6 +234,7 @@ SCENARIOS: Final[Mapping[str, Callable[[Bench], AsyncIterator[Result]]]] = Mappi
         "gateway": gateway,
         "recovery": recovery,
         "scaled": scaled,
+        "layout": layout,
         "growth": growth,
     }
 )

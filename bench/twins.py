@@ -41,7 +41,8 @@ async def twins(stack: Stack, services: tuple[str, ...]) -> AsyncIterator[dict[s
 async def _twin(stack: Stack, service: str) -> AsyncIterator[Twin]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = _environment_of(stack.info.pids[service]) | {"HTTP_PORT": str(port)}
+    ports = {"HTTP_PORT": str(port), f"{service.upper()}_HTTP_PORT": str(port)}
+    environment = _environment_of(stack.info.pids[service]) | ports
     log = await asyncio.to_thread(_log, stack.folder / "logs" / f"{service}-twin.log")
     try:
         child = await asyncio.create_subprocess_exec(

@@ -4,6 +4,7 @@ import os
 import sys
 
 from devstack import processes, supervisor
+from devstack.errors import StackError
 from devstack.layout import CHECKOUT, Layout
 from devstack.preparation import migrate as migrate_databases
 from devstack.processes import ProcessId
@@ -14,6 +15,8 @@ from devstack.units import plan, service_environment
 async def take_over(layout: Layout, service: str) -> None:
     """Stop the service where it runs in the background, so that the terminal can have it."""
     supervisor.require_running(layout)
+    if as_started(layout).process_of(service) != service:
+        raise StackError(f"{service} shares a process with others: `make down`, then `make up LAYOUT=apart`.")
     running = Processes(layout.folder).alive().get(service)
     if running is not None:
         print(

@@ -20,6 +20,10 @@ SERVICE_PORTS: Final[Mapping[str, int]] = {
     "payment": 8086,
     "order_history": 8087,
 }
+TOGETHER: Final = ("order", "product", "inventory", "payment", "order_history")
+"""The services that share a process where LAYOUT=together: all but those that do most (docs/adr/0017)."""
+SHARED: Final = "shared"
+"""What that process is called, beside those that are called as their one service."""
 _CARD_PROVIDER_PORT: Final = 8088
 _POSTGRES_PORT: Final = 5432
 _KAFKA_PORT: Final = 9092
@@ -33,13 +37,16 @@ class Layout:
     offset: int = 0
     brokers: int | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    together: bool | None = None
+    """Whether services share processes; None where nobody said."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Layout":
-        """Read STACK_DIR, STACK_PORT_OFFSET and BROKERS; a relative folder is the checkout's."""
+        """Read STACK_DIR, STACK_PORT_OFFSET, BROKERS and LAYOUT; a relative folder is the checkout's."""
         brokers = _whole_number("BROKERS", environ.get("BROKERS", ""), allowed=(1, 3))
         offset = _whole_number("STACK_PORT_OFFSET", environ.get("STACK_PORT_OFFSET", ""), allowed=None)
-        return cls(CHECKOUT / (environ.get("STACK_DIR") or ".stack"), offset or 0, brokers, environ)
+        folder = CHECKOUT / (environ.get("STACK_DIR") or ".stack")
+        return cls(folder, offset or 0, brokers, environ, _together(environ.get("LAYOUT", "")))
 
     @property
     def logs(self) -> Path:
@@ -79,6 +86,10 @@ class Layout:
     def service_port(self, service: str) -> int:
         return SERVICE_PORTS[service] + self.offset
 
+    def process_of(self, service: str) -> str:
+        """The name of the process that runs a service: its own, or that of those who share one."""
+        return SHARED if self.together and service in TOGETHER else service
+
     def service_url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.service_port(service)}"
 
@@ -91,6 +102,16 @@ class Layout:
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
+
+
+def _together(text: str) -> bool | None:
+    match text:
+        case "":
+            return None
+        case "apart" | "together":
+            return text == "together"
+        case _:
+            raise StackError(f"LAYOUT={text}: it must be apart or together.")
 
 
 def _whole_number(name: str, text: str, *, allowed: tuple[int, ...] | None) -> int | None:

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from devstack.errors import StackError
 from devstack.kafka import new_cluster_id
-from devstack.layout import Layout
+from devstack.layout import SERVICE_PORTS, SHARED, TOGETHER, Layout
 from devstack.processes import ProcessId
 
 
@@ -112,4 +112,18 @@ def as_started(layout: Layout) -> Layout:
         environ["POSTGRES_URL"] = told["postgres_admin"]
     if told and "kafka" not in started:
         environ["KAFKA_BOOTSTRAP_SERVERS"] = told["kafka_bootstrap"]
-    return replace(layout, environ=environ)
+    return same_processes(replace(layout, environ=environ, together=None), started)
+
+
+def same_processes(layout: Layout, started: Collection[str]) -> Layout:
+    """Return the layout with services in the processes that they were started in; raises where others are asked for."""
+    services = {SHARED, *SERVICE_PORTS} & set(started)
+    if not services & {SHARED, *TOGETHER}:
+        return layout
+    together = SHARED in services
+    if layout.together not in (None, together):
+        asked, was = ("together", "apart") if layout.together else ("apart", "together")
+        raise StackError(
+            f"LAYOUT={asked}: the stack in {layout.folder} was started with LAYOUT={was}; `make down` first."
+        )
+    return replace(layout, together=together)

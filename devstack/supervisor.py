@@ -22,7 +22,15 @@ from devstack.preparation import (
 )
 from devstack.processes import ProcessId
 from devstack.readiness import http_ok, port_is_free
-from devstack.records import Processes, Secrets, as_started, only_one, read_json, write_private
+from devstack.records import (
+    Processes,
+    Secrets,
+    as_started,
+    only_one,
+    read_json,
+    same_processes,
+    write_private,
+)
 from devstack.units import CARD_PROVIDER, Plan, Unit, plan
 from migrations.provision import access
 
@@ -36,8 +44,9 @@ async def up(layout: Layout) -> None:
     """Return once everything is ready; what runs already is left alone, and stack.json is written anew."""
     with only_one(layout.folder):
         registry, secrets = Processes(layout.folder), Secrets(layout.folder)
-        wanted = plan(layout, secrets)
         alive = registry.alive()
+        layout = same_processes(layout, registry.all())
+        wanted = plan(layout, secrets)
         _require_same_ports(layout, alive)
         dead = [unit for unit in wanted.units if unit.name not in alive]
         _require_free_ports(dead)
@@ -108,13 +117,14 @@ async def status(layout: Layout) -> bool:
         state = await _state(unit, process)
         well = well and state in ("ready", "running")
         pid = "" if process is None else f"pid {process.pid}"
-        print(f"  {unit.name:<14} {state:<12} {pid:<12} port {unit.ports[0]}")
+        print(f"  {unit.name:<14} {state:<12} {pid:<12} port {_ports(unit)}")
     return well
 
 
 def write_stack_file(layout: Layout, wanted: Plan, secrets: Secrets) -> None:
     """Tell tools where everything is."""
     alive = Processes(layout.folder).alive()
+    running = {service: unit.name for unit in wanted.services for service in unit.services}
     account = operator(secrets)
     content = {
         "gateway_url": layout.service_url("gateway"),
@@ -124,7 +134,8 @@ def write_stack_file(layout: Layout, wanted: Plan, secrets: Secrets) -> None:
             service: access(wanted.admin_dsn, service, secrets).runtime_dsn for service in SERVICE_PORTS
         },
         "postgres_admin": wanted.admin_dsn,
-        "pids": {name: alive[name].pid for name in ("postgres", "kafka", *SERVICE_PORTS) if name in alive},
+        "pids": {name: alive[name].pid for name in ("postgres", "kafka") if name in alive}
+        | {service: alive[process].pid for service, process in running.items() if process in alive},
         "operator": {"email": account.email, "password": account.password},
         "card_provider": {
             "url": f"http://127.0.0.1:{layout.card_provider_port}",
@@ -163,7 +174,7 @@ async def _start(units: Sequence[Unit], *, registry: Processes, dead: Collection
         await unit.ready(process)
         if fresh:
             after = time.monotonic() - began
-            print(f"  {unit.name:<14} ready on port {unit.ports[0]:<6} after {after:4.1f} s", flush=True)
+            print(f"  {unit.name:<14} ready on port {_ports(unit):<6} after {after:4.1f} s", flush=True)
 
     async with asyncio.TaskGroup() as group:
         for unit in units:
@@ -192,6 +203,11 @@ async def _stop(registry: Processes, names: Iterable[str]) -> None:
             group.create_task(stop(name))
 
 
+def _ports(unit: Unit) -> str:
+    """Where it listens for clients; a broker's second port is its controller's."""
+    return ", ".join(map(str, unit.ports if unit.services else unit.ports[:1]))
+
+
 async def _state(unit: Unit, process: ProcessId | None) -> str:
     if process is None:
         return "not started"
@@ -199,7 +215,7 @@ async def _state(unit: Unit, process: ProcessId | None) -> str:
         return "dead"
     if unit.name == "postgres" or unit.name.startswith("kafka"):
         return "running"
-    return "ready" if await http_ok(unit.ports[0], "/readyz") else "not ready"
+    return "ready" if all([await http_ok(port, "/readyz") for port in unit.ports]) else "not ready"
 
 
 def _require_same_ports(layout: Layout, alive: Collection[str]) -> None:

@@ -2,8 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ProcessId
 from devstack.readiness import START_SECONDS, http_ok, until_ready
 from devstack.records import Secrets, kafka_cluster
+from libs.service.settings import OWN
 from migrations.provision import access
 
 CARD_PROVIDER: Final = "card_provider"
@@ -24,7 +25,7 @@ _OWN_SETTINGS: Final = ("POSTGRES_URL", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAK
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One process of the stack; `stop_signal` ends it well, and it listens on `ports`."""
+    """One process of the stack; `stop_signal` ends it well, it listens on `ports`, and these `services` run in it."""
 
     name: str
     ports: tuple[int, ...]
@@ -32,6 +33,7 @@ class Unit:
     launch: Callable[[], ProcessId]
     ready: Callable[[ProcessId], Awaitable[None]]
     stop_signal: signal.Signals = signal.SIGTERM
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,11 @@ class Plan:
 
     @property
     def services(self) -> tuple[Unit, ...]:
-        return tuple(unit for unit in self.units if unit.name in SERVICE_PORTS)
+        return tuple(unit for unit in self.units if unit.services)
 
     def named(self, name: str) -> tuple[Unit, ...]:
-        """Return the unit of that name; none where an external server takes its place."""
-        return tuple(unit for unit in self.units if unit.name == name)
+        """Return the unit of that name, or the one which that service runs in; none where an external server takes its place."""
+        return tuple(unit for unit in self.units if name in (unit.name, *unit.services))
 
 
 def plan(layout: Layout, secrets: Secrets) -> Plan:
@@ -73,11 +75,28 @@ def plan(layout: Layout, secrets: Secrets) -> Plan:
         )
         admin_dsn = server.admin_dsn
         units.append(_postgres_unit(server))
-    for service in SERVICE_PORTS:
-        environment = service_environment(layout, service, admin_dsn, bootstrap, secrets)
-        arguments = ["-m", "libs.service", service]
-        units.append(_python_unit(layout, service, arguments, environment, layout.service_port(service)))
+    for process in dict.fromkeys(map(layout.process_of, SERVICE_PORTS)):
+        services = tuple(name for name in SERVICE_PORTS if layout.process_of(name) == process)
+        environments = {
+            service: service_environment(layout, service, admin_dsn, bootstrap, secrets)
+            for service in services
+        }
+        ports = tuple(layout.service_port(service) for service in services)
+        arguments = ["-m", "libs.service", *services]
+        unit = _python_unit(layout, process, arguments, _in_one(environments), *ports)
+        units.append(replace(unit, services=services))
     return Plan(tuple(units), admin_dsn, bootstrap)
+
+
+def _in_one(environments: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """The environment of a process that runs these services: what is not the same for all is named with the service."""
+    first = next(iter(environments.values()))
+    if len(environments) == 1:
+        return first
+    shared = {name: value for name, value in first.items() if name.lower() not in OWN}
+    for service, environment in environments.items():
+        shared |= {f"{service}_{name}".upper(): environment[name.upper()] for name in OWN}
+    return shared
 
 
 def service_environment(
@@ -134,24 +153,25 @@ def _card_provider(layout: Layout) -> Unit:
 
 
 def _python_unit(
-    layout: Layout, name: str, arguments: list[str], environment: Mapping[str, str], port: int
+    layout: Layout, name: str, arguments: list[str], environment: Mapping[str, str], *ports: int
 ) -> Unit:
     log = layout.log(name)
     argv = [sys.executable, *arguments]
     return Unit(
         name,
-        (port,),
+        ports,
         log,
         launch=partial(processes.launch, argv, log=log, cwd=CHECKOUT, env=environment),
-        ready=partial(_until_http_ready, name, port, log),
+        ready=partial(_until_http_ready, name, ports, log),
     )
 
 
-async def _until_http_ready(name: str, port: int, log: Path, process: ProcessId) -> None:
-    await until_ready(
-        f"{name} on port {port}",
-        lambda: http_ok(port, "/readyz"),
-        process=process,
-        log=log,
-        within=START_SECONDS,
-    )
+async def _until_http_ready(name: str, ports: Sequence[int], log: Path, process: ProcessId) -> None:
+    for port in ports:
+        await until_ready(
+            f"{name} on port {port}",
+            partial(http_ok, port, "/readyz"),
+            process=process,
+            log=log,
+            within=START_SECONDS,
+        )

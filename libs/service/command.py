@@ -21,7 +21,7 @@ SERVICES: Final = (
     "payment",
     "order_history",
 )
-USAGE: Final = f"""usage: python -m libs.service <service>
+USAGE: Final = f"""usage: python -m libs.service <service> …
        python -m libs.service dead-letters <service>
        python -m libs.service redrive <service> <id>
        python -m libs.service accept-offset <service> <topic> <partition> <offset>
@@ -46,8 +46,8 @@ def _wrong_settings(error: ValidationError) -> str:
 def main(arguments: list[str]) -> int:
     """Do what the command line says; 0 when done, 1 when refused, 2 when not understood."""
     match arguments:
-        case [name] if name in SERVICES:
-            work = run(load(name))
+        case [_, *_] if set(arguments) <= set(SERVICES):
+            work = run(*map(load, dict.fromkeys(arguments)))
         case [operation, name, *rest] if operation in OPERATIONS and name in SERVICES:
             work = OPERATIONS[operation](load(name), rest)
         case _:

@@ -1,10 +1,10 @@
-"""Runs one service: its engine and its HTTP server, from start to orderly stop."""
+"""Runs services: the engine and the HTTP server of each, from start to orderly stop."""
 
 import asyncio
 import gc
 import signal
 from collections.abc import Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import httpx
 import structlog
@@ -25,7 +25,7 @@ from libs.service.http import Server, build, listen, server
 from libs.service.metrics import Metrics
 from libs.service.runtime import Runtime
 from libs.service.service import Service
-from libs.service.settings import Settings
+from libs.service.settings import Settings, read
 
 State = TypeVar("State")
 
@@ -89,10 +89,8 @@ class Host(Generic[State]):
 
     async def run(self) -> None:
         """Start, serve, and stop in order. Raises StartupRefused with a sentence that names the remedy."""
+        logs.speak_for(self._service.name)
         listener = listen(self._settings.http_host, self._settings.http_port)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
         web = server(
             build(self._service, self.runtime, self.faults),
             shutdown_seconds=self._settings.shutdown_seconds,
@@ -194,11 +192,29 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def run(service: Service[State]) -> None:
-    """Run a service with the settings of this process's environment."""
-    settings = service.settings()
-    logs.configure(settings, service.name)
-    await Host(service, settings).run()
+async def run(*services: Service[Any]) -> None:
+    """Run services in this process, with the settings of its environment, until SIGTERM or SIGINT stops them all.
+
+    Each has its own consumers, connections and port; they share the interpreter and the event loop.
+    """
+    settings = [read(service.settings, service.name) for service in services]
+    logs.configure(settings[0])
+    hosts = [Host(service, own) for service, own in zip(services, settings, strict=True)]
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for host in hosts:
+            host.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for host in hosts:
+                group.create_task(host.run())
+    except BaseExceptionGroup as failed:
+        refused = failed.subgroup(StartupRefused)
+        raise refused.exceptions[0] if refused is not None else failed from None
 
 
 __all__ = ["Host", "StartupRefused", "new_message_id", "run"]

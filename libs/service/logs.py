@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Final, TextIO
 
 import orjson
@@ -13,6 +14,7 @@ from structlog.typing import Processor
 from libs.service.settings import Settings
 
 QUIET_SECONDS: Final = 5.0
+_SERVICE: Final[ContextVar[str]] = ContextVar("service")
 
 
 class Sparse(logging.Filter):
@@ -39,7 +41,12 @@ class Sparse(logging.Filter):
         return True
 
 
-def configure(settings: Settings, service: str, stream: TextIO = sys.stdout) -> None:
+def speak_for(service: str) -> None:
+    """Name the service in every line of this task and of those that it starts."""
+    _SERVICE.set(service)
+
+
+def configure(settings: Settings, stream: TextIO = sys.stdout) -> None:
     """Set up structlog and the standard library's logging for this process."""
     pretty = settings.log_format == "pretty" or (settings.log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
@@ -53,15 +60,9 @@ def configure(settings: Settings, service: str, stream: TextIO = sys.stdout) -> 
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     )
 
-    def name_service(
-        _logger: object, _method: str, event: structlog.typing.EventDict
-    ) -> structlog.typing.EventDict:
-        event["service"] = service
-        return event
-
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
-        processors=[*shared, name_service, *render],
+        processors=[*shared, _name_service, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
@@ -69,8 +70,8 @@ def configure(settings: Settings, service: str, stream: TextIO = sys.stdout) -> 
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _name_logger],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, name_service, *render],
+            foreign_pre_chain=[*shared, _name_logger, _name_service],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
     handler.addFilter(Sparse())
@@ -79,6 +80,14 @@ def configure(settings: Settings, service: str, stream: TextIO = sys.stdout) -> 
 
 def _json(event: structlog.typing.EventDict, **_: object) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _name_service(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if service := _SERVICE.get(None):
+        event["service"] = service
+    return event
 
 
 def _name_logger(

@@ -1,9 +1,14 @@
 """The settings that every service reads from its environment."""
 
-from typing import Literal
+import os
+from collections.abc import Mapping
+from typing import Final, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+OWN: Final = ("database_url", "http_port")
+"""What services that share a process cannot share."""
 
 
 class Settings(BaseSettings):
@@ -43,3 +48,15 @@ class Settings(BaseSettings):
     parked_first_delay_seconds: PositiveFloat = 1.0
     parked_max_delay_seconds: PositiveFloat = 60.0
     shutdown_seconds: PositiveFloat = Field(8.0, description="how long a stop may take")
+
+
+Read = TypeVar("Read", bound=Settings)
+
+
+def read(settings: type[Read], service: str, environ: Mapping[str, str] = os.environ) -> Read:
+    """A service's settings, where `INVENTORY_DATABASE_URL` and `INVENTORY_HTTP_PORT` go before the plain names.
+
+    Raises pydantic.ValidationError.
+    """
+    named = {name: environ.get(f"{service}_{name}".upper()) for name in OWN}
+    return settings(**{name: value for name, value in named.items() if value})  # type: ignore[arg-type]

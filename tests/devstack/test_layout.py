@@ -44,9 +44,23 @@ def test_a_folder_can_be_anywhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "environ",
-    [{"BROKERS": "2"}, {"BROKERS": "many"}, {"STACK_PORT_OFFSET": "-1"}, {"STACK_PORT_OFFSET": "x"}],
+    [
+        {"BROKERS": "2"},
+        {"BROKERS": "many"},
+        {"STACK_PORT_OFFSET": "-1"},
+        {"STACK_PORT_OFFSET": "x"},
+        {"LAYOUT": "one"},
+    ],
 )
 def test_a_wrong_setting_is_named(environ: dict[str, str]) -> None:
     [(name, value)] = environ.items()
     with pytest.raises(StackError, match=f"{name}={value}"):
         Layout.from_environ(environ)
+
+
+def test_services_have_processes_of_their_own_unless_they_are_to_share() -> None:
+    for environ in ({}, {"LAYOUT": "apart"}):
+        apart = Layout.from_environ(environ)
+        assert [apart.process_of(service) for service in SERVICE_PORTS] == [*SERVICE_PORTS]
+    together = Layout.from_environ({"LAYOUT": "together"})
+    assert {together.process_of(service) for service in SERVICE_PORTS} == {"gateway", "order_saga", "shared"}

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from devstack.errors import StackError
+from devstack.layout import Layout
 from devstack.processes import ProcessId
-from devstack.records import Processes, Secrets, kafka_cluster, only_one
+from devstack.records import Processes, Secrets, kafka_cluster, only_one, same_processes
 
 
 def test_a_secret_stays_the_same_and_is_the_owners_alone(tmp_path: Path) -> None:
@@ -45,3 +46,19 @@ def test_two_commands_on_one_stack_do_not_mix(tmp_path: Path) -> None:
         pass
     with only_one(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("running", "together"), [(["gateway", "shared"], True), (["gateway", "order"], False)]
+)
+def test_services_stay_in_the_processes_that_run(running: list[str], together: bool) -> None:
+    unasked, asked = Layout(Path()), Layout(Path(), together=together)
+    assert same_processes(unasked, running) == same_processes(asked, running) == asked
+    with pytest.raises(StackError, match="make down"):
+        same_processes(Layout(Path(), together=not together), running)
+
+
+@pytest.mark.parametrize("together", [True, False, None])
+def test_nothing_that_runs_says_which_processes_services_have(together: bool | None) -> None:
+    asked = Layout(Path(), together=together)
+    assert same_processes(asked, []) == same_processes(asked, ["postgres", "gateway"]) == asked

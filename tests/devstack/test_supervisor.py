@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import pytest
 
-from devstack.layout import CHECKOUT, SERVICE_PORTS, Layout
+from devstack.layout import CHECKOUT, SERVICE_PORTS, TOGETHER, Layout
 from devstack.processes import ProcessId
 from devstack.readiness import port_is_free
 from libs.messaging.topics import create_topics
@@ -38,7 +38,7 @@ class Stack:
     @property
     def environ(self) -> dict[str, str]:
         """The caller's, without what would point the stack at other servers."""
-        others = ("POSTGRES_URL", "KAFKA_BOOTSTRAP_SERVERS", "BROKERS")
+        others = ("POSTGRES_URL", "KAFKA_BOOTSTRAP_SERVERS", "BROKERS", "LAYOUT")
         inherited = {name: value for name, value in os.environ.items() if name not in others}
         return {**inherited, "STACK_DIR": str(self.folder), "STACK_PORT_OFFSET": str(self.offset)}
 
@@ -292,3 +292,33 @@ def test_clean_removes_the_stack_and_nothing_else(stack: Stack) -> None:
     assert stack.run("clean").returncode == 0
     assert not any(process.alive for process in processes.values())
     assert list(stack.folder.iterdir()) == [kept]
+
+
+async def test_services_share_a_process_where_they_are_told_to(stack: Stack, http: httpx.AsyncClient) -> None:
+    stack.up()
+    refused = stack.run("up", LAYOUT="together")
+    assert refused.returncode == 1
+    assert "make down" in refused.stderr
+    assert stack.run("down").returncode == 0
+    stack.up(LAYOUT="together")
+    try:
+        told = stack.file
+        assert told["pids"].keys() == SERVERS | SERVICE_PORTS.keys()
+        assert {told["pids"][service] for service in TOGETHER} == {stack.processes["shared"].pid}
+        for url in told["service_urls"].values():
+            assert (await http.get(f"{url}/readyz")).status_code == 200
+        lines = map(json.loads, (stack.folder / "logs" / "shared.log").read_text().splitlines())
+        started = {line["service"] for line in lines if line["event"] == "service.started"}
+        assert started == set(TOGETHER)
+        alone = stack.run("run", "inventory")
+        assert alone.returncode == 1
+        assert "shares a process" in alone.stderr
+        await _kill(stack.processes["shared"])
+        assert "dead" in stack.run("status").stdout
+        stack.up()  # without a word, as it was
+        assert {stack.file["pids"][service] for service in TOGETHER} == {stack.processes["shared"].pid}
+    finally:
+        down = stack.run("down")
+    assert "killed" not in down.stdout
+    stack.up()
+    assert stack.processes.keys() >= SERVICE_PORTS.keys()
