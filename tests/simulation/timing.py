@@ -26,7 +26,7 @@ STEPS: Final = {
 
 TIMES: Final = (
     Substitute(libs.outbox.relay, "SAFETY_POLL_SECONDS", 1.0),
-    Substitute(libs.outbox.relay, "SHARED_POLL_SECONDS", 0.15),
+    Substitute(libs.outbox.relay, "SHARED_POLL_SECONDS", 0.2),
     Substitute(libs.outbox.relay, "ALONE_CHECK_SECONDS", 0.8),
     Substitute(libs.outbox.relay, "LOOK_SECONDS", 2.0),
     Substitute(libs.outbox.relay, "MAX_BACK_OFF_SECONDS", 2.0),
