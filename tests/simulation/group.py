@@ -14,7 +14,7 @@ from tests.simulation.clock import Process
 SESSION_SECONDS: Final = 3.0
 """After so long without a heartbeat a member is thrown out of its group."""
 HELD_BACK_SECONDS: Final = 0.6
-GATHER_SECONDS: Final = 0.08
+GATHER_SECONDS: Final = 0.1
 """So long a fetch gathers records."""
 
 

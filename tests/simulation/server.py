@@ -201,7 +201,8 @@ class Session:
         return []
 
     def _commit(self) -> None:
-        if self.tx is None or self._ends_well(self.tx):
+        ended = self.tx is None or self._ends_well(self.tx)
+        if ended and self.database.tape is not None:
             self._play(COMMIT)
         self.begun = False
 

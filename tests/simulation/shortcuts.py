@@ -44,6 +44,16 @@ def hash_of_uuid(one: UUID) -> int:
     return one.int
 
 
+def equal_uuids(one: UUID, other: object) -> bool:
+    """UUID.__eq__."""
+    return one.int == other.int if other.__class__ is UUID else NotImplemented
+
+
+def uuid_before(one: UUID, other: UUID) -> bool:
+    """UUID.__lt__."""
+    return one.int < other.int if other.__class__ is UUID else NotImplemented
+
+
 @lru_cache(maxsize=16_384)
 def _canonical(number: int) -> str:
     return _text(uuid_of(number))
@@ -111,6 +121,8 @@ class Decoding:
 SHORTCUTS: Final = (
     Substitute(UUID, "__init__", make_uuid),
     Substitute(UUID, "__hash__", hash_of_uuid),
+    Substitute(UUID, "__eq__", equal_uuids),
+    Substitute(UUID, "__lt__", uuid_before),
     Substitute(UUID, "__str__", text_of_uuid),
     Substitute(asyncio, "timeout", Timeout),
     Substitute(asyncio.tasks._all_tasks, "add", unregistered),  # type: ignore[attr-defined]

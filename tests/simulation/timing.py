@@ -25,17 +25,18 @@ STEPS: Final = {
 """How long each step may take; 15, 30 and 60 s in production."""
 
 TIMES: Final = (
-    Substitute(libs.outbox.relay, "SAFETY_POLL_SECONDS", 1.0),
+    Substitute(libs.outbox.relay, "SAFETY_POLL_SECONDS", 1.2),
     Substitute(libs.outbox.relay, "SHARED_POLL_SECONDS", 0.2),
     Substitute(libs.outbox.relay, "ALONE_CHECK_SECONDS", 0.8),
     Substitute(libs.outbox.relay, "LOOK_SECONDS", 2.0),
     Substitute(libs.outbox.relay, "MAX_BACK_OFF_SECONDS", 2.0),
-    Substitute(libs.service.consumption, "POLL_MS", 1_500),
-    Substitute(libs.service.consumption, "IDLE_WRITE_SECONDS", 1.5),
+    Substitute(libs.service.consumption, "POLL_MS", 2_000),
+    Substitute(libs.service.consumption, "RELAY_TURNS", 2),
+    Substitute(libs.service.consumption, "IDLE_WRITE_SECONDS", 2.0),
     Substitute(libs.service.consumption, "SILENT_SECONDS", 6.0),
     Substitute(libs.service.consumption, "ALARM_CHECK_SECONDS", 2.0),
     Substitute(libs.service.consumption, "MAX_BACK_OFF_SECONDS", 2.0),
-    Substitute(libs.service.engine, "PARKED_POLL_SECONDS", 2.0),
+    Substitute(libs.service.engine, "PARKED_POLL_SECONDS", 3.0),
     Substitute(order_saga.timers, "LONGEST_WAIT_SECONDS", 2.0),
     Substitute(order_saga.timers, "PACE_SECONDS", 0.5),
     Substitute(order_saga.census, "RECOUNT_SECONDS", 5.0),

@@ -165,7 +165,7 @@ class Witness:
         read = self.databases["order_saga"].tables["inbox"].rows
         reached = self._world.since(deadline)
         for at, name in self.replies.get(key_of(due.saga_id), ()):
-            if at < reached and UUID(name.decode()) not in read:
+            if at < reached and UUID(name.decode()).int not in read:
                 self.fault(f"saga {due.saga_id} timed out with answer {name.decode()} in its topic", "I3")
 
 

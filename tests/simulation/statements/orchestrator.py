@@ -73,7 +73,7 @@ def tables() -> list[Table]:
     """Its own tables."""
     return [
         Table("sagas", "id", unique=[("business_key", "type")], rule=_sound),
-        Table("saga_journal", "saga_id", "revision", "seq"),
+        Table("saga_journal", "saga", "revision", "seq"),
     ]
 
 
@@ -122,7 +122,7 @@ def _alter(tx: Tx, parameters: Sequence[Any]) -> Rows:
 def _write(tx: Tx, parameters: Sequence[Any]) -> Rows:
     at, *columns = parameters
     for values in transposed(columns):
-        tx.add("saga_journal", {"at": at, **dict(zip(_LINE, values, strict=True))})
+        tx.add("saga_journal", {"at": at, "saga": values[0].int, **dict(zip(_LINE, values, strict=True))})
     return []
 
 
