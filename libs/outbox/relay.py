@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, LiteralString, Protocol
+from typing import Final, Protocol
 
 import psycopg
 import structlog
@@ -14,29 +14,14 @@ from libs.crash_points import reach
 from libs.messaging.codec import kafka_headers
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.producer import Sent
-from libs.messaging.record import Sendable, TopicPartition
+from libs.messaging.record import Sendable
 from libs.outbox import writers
 from libs.outbox.handover import Committed, Handover, Pending
 from libs.outbox.transaction import Row
+from libs.outbox.upcoming import Upcoming
 from libs.outbox.writers import Lane
 
 ONLY_LANE: Final = Lane()
-NEXT: Final = """
-    SELECT id, topic, key, key_hash, headers, payload FROM outbox ORDER BY id LIMIT %s
-"""
-NEXT_IN_LANE: Final = """
-    SELECT id, topic, key, key_hash, headers, payload FROM outbox
-    WHERE key_hash %% %s = %s ORDER BY id LIMIT %s
-"""
-NEXT_AVAILABLE: Final = """
-    SELECT id, topic, key, key_hash, headers, payload FROM outbox
-    WHERE key_hash %% %s = %s
-      AND NOT EXISTS (SELECT 1 FROM unnest(%s::text[], %s::bigint[], %s::bigint[])
-                          AS away (topic, partition, partitions)
-                      WHERE away.topic = outbox.topic AND outbox.key_hash %% away.partitions = away.partition)
-      AND NOT (topic, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-    ORDER BY id LIMIT %s
-"""
 DELETE: Final = "DELETE FROM outbox WHERE id = ANY(%s::bigint[])"
 DELETE_WITHIN_SECONDS: Final = 0.2
 """How long acknowledged rows may wait for others to be deleted with them: a crash sends them once more."""
@@ -53,7 +38,6 @@ FIRST_BACK_OFF_SECONDS: Final = 0.2
 MAX_BACK_OFF_SECONDS: Final = 5.0
 OWNER_POLL_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 1.0
-REFUSED_BACK_OFF_SECONDS: Final = 60.0
 
 
 class Producer(Protocol):
@@ -67,15 +51,6 @@ class Producer(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection."""
-
-
-@dataclass(slots=True)
-class _BackOff:
-    """Until when a partition is left alone."""
-
-    until: float
-    delay: float
-    partitions: int
 
 
 @dataclass(slots=True)
@@ -126,8 +101,7 @@ class Relay:
         self._acknowledged: list[int] = []
         self._deletion: asyncio.Task[None] | None = None
         self._delete_now = asyncio.Event()
-        self._away: dict[TopicPartition, _BackOff] = {}
-        self._refused: dict[tuple[str, str], float] = {}
+        self._upcoming = Upcoming(lane)
         self._partitions: dict[str, int] = {}
         self._idle = asyncio.Event()
         self._log = structlog.get_logger("outbox")
@@ -223,7 +197,7 @@ class Relay:
         """Wait for the next commit, or for the safety poll."""
         if self._must_look and not looked_in_vain and not stuck:
             return
-        empty = looked_in_vain and not (self._away or self._refused)
+        empty = looked_in_vain and self._upcoming.all_available
         if empty and not (self._deleting() or self._wake.is_set()):
             self._idle.set()
         with suppress(TimeoutError):
@@ -270,12 +244,10 @@ class Relay:
         ):
             return []
         await self._delete_all(connection)
-        statement, parameters = self._next()
+        statement, parameters = self._upcoming.statement(self._batch_size)
         self._must_look = False
         self._looked_at = asyncio.get_running_loop().time()
-        undisturbed = (
-            self._alone and not self._away and not self._refused and self._looked_at >= self._doubt_until
-        )
+        undisturbed = self._alone and self._upcoming.all_available and self._looked_at >= self._doubt_until
         self._handover.begin_look(alone=undisturbed)
         cursor = await connection.execute(statement, parameters, binary=True)
         rows = await cursor.fetchall()
@@ -318,27 +290,6 @@ class Relay:
             await connection.execute(DELETE, [ids], binary=True)
             reach("relay.deleted")
 
-    def _next(self) -> tuple[LiteralString, list[object]]:
-        now = asyncio.get_running_loop().time()
-        away = [place for place, back_off in self._away.items() if back_off.until > now]
-        self._refused = {key: until for key, until in self._refused.items() if until > now}
-        refused = list(self._refused)
-        lane = self._lane
-        if away or refused:
-            return NEXT_AVAILABLE, [
-                lane.of,
-                lane.number,
-                [place.topic for place in away],
-                [place.partition for place in away],
-                [self._away[place].partitions for place in away],
-                [topic for topic, _ in refused],
-                [key for _, key in refused],
-                self._batch_size,
-            ]
-        if lane.of > 1:
-            return NEXT_IN_LANE, [lane.of, lane.number, self._batch_size]
-        return NEXT, [self._batch_size]
-
     async def _send(
         self, connection: AsyncConnection[Row], rows: Sequence[Pending], group: asyncio.TaskGroup
     ) -> int:
@@ -375,31 +326,21 @@ class Relay:
         self.counters.sent += len(sent.acknowledged)
         self.counters.batches += 1
         self._acknowledged += sent.acknowledged
-        for place in sent.delivered:
-            self._away.pop(place, None)
+        self._upcoming.delivered(sent.delivered)
         if len(sent.acknowledged) < len(rows):
             self._handover.close()
             self._must_look = True
         for place, cause in sent.failed.items():
-            self._back_off(place, cause)
+            self._upcoming.back_off(place, self._partitions[place.topic])
+            self.counters.failures += 1
+            self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)
         for row_id, cause in sent.refused.items():
             refused = next(row for row in rows if row.id == row_id)
-            self._refused[refused.topic, refused.key] = (
-                asyncio.get_running_loop().time() + REFUSED_BACK_OFF_SECONDS
-            )
+            self._upcoming.refuse(refused.topic, refused.key)
             self.counters.refused += 1
             self._log.error(
                 "outbox.row_refused", row=row_id, topic=refused.topic, key=refused.key, error=cause
             )
-
-    def _back_off(self, place: TopicPartition, cause: str) -> None:
-        before = self._away.get(place)
-        delay = min(before.delay * 2, MAX_BACK_OFF_SECONDS) if before else FIRST_BACK_OFF_SECONDS
-        self._away[place] = _BackOff(
-            asyncio.get_running_loop().time() + delay, delay, self._partitions[place.topic]
-        )
-        self.counters.failures += 1
-        self._log.warning("outbox.send_failed", topic=place.topic, partition=place.partition, error=cause)
 
 
 async def _keep_alive(connection: AsyncConnection[Row]) -> None:

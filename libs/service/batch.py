@@ -1,12 +1,10 @@
 """The batch transaction: load, decide, save, once for many messages."""
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import psycopg
 
@@ -23,15 +21,13 @@ from libs.outbox.errors import Fenced, Undeliverable
 from libs.outbox.faults import blames_message
 from libs.outbox.mailbox import Death, Move, Outlet
 from libs.outbox.transaction import Transaction
-from libs.service.errors import AlikeFailures, DecideFailed, SystemFault
+from libs.service.errors import DecideFailed, SystemFault
+from libs.service.failures import Failures, described
+from libs.service.letters import Letters, opened
 from libs.service.runtime import Source
 from libs.service.service import Answer, Service
 
 State = TypeVar("State")
-
-ALIKE_KEYS: Final = 5
-"""So many different keys that fail alike in a row are the service's fault, not the messages'."""
-MAX_ERROR_LENGTH: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +71,6 @@ class Outcome:
         self.orders += other.orders
 
 
-@dataclass(frozen=True, slots=True)
-class _Letters:
-    """The records of a batch, looked at."""
-
-    messages: list[Message[Contract]]
-    records: Mapping[MessageId, Record]
-    poison: list[Death]
-    repeats: int
-    skipped: int
-
-
 class Batch(Generic[State]):
     """Runs messages of one service through its load, decide and save.
 
@@ -114,7 +99,7 @@ class Batch(Generic[State]):
         self._outlet = outlet
         self._routes = {route.body: route.decide for route in service.routes}
         self._handled = {body.wire: body for body in self._routes if issubclass(body, Contract)}
-        self._alike: tuple[str, set[str]] = ("", set())
+        self._failures = Failures()
 
     async def consume(
         self,
@@ -132,7 +117,7 @@ class Batch(Generic[State]):
         process has moved an offset, SystemFault or psycopg.Error when nothing could be done; then
         nothing was, or, when the commit's answer was lost, nobody knows: read the offsets again.
         """
-        letters = self._open(records, now)
+        letters = opened(records, self._codec, self._handled, now)
         if lazily and not (letters.messages or letters.poison):
             return Outcome(records=len(records), skipped=letters.skipped, written=False)
         failures: dict[MessageId, str] = {}
@@ -145,7 +130,7 @@ class Batch(Generic[State]):
                     reach("batch.written")
                 reach("batch.committed")
             except DecideFailed as failed:
-                self._note_failure(failed.message, failed.cause, letters, failures)
+                self._failures.note(failed.message, failed.cause, letters.messages, failures)
             except psycopg.Error as error:
                 if not blames_message(error):
                     raise
@@ -153,7 +138,7 @@ class Batch(Generic[State]):
                     return await self._one_by_one(transactions, records, moves, now)
                 if not letters.messages or letters.messages[0].id in failures:
                     raise SystemFault(f"{error!r} without a message to blame") from error
-                self._note_failure(letters.messages[0], error, letters, failures)
+                self._failures.note(letters.messages[0], error, letters.messages, failures)
             else:
                 if state is not None:
                     self._committed(state)
@@ -228,9 +213,9 @@ class Batch(Generic[State]):
         except psycopg.Error as error:
             if not blames_message(error):
                 raise
-            raise _RetryFailed(parked.row, _described(error)) from error
+            raise _RetryFailed(parked.row, described(error)) from error
         except DecideFailed as error:
-            raise _RetryFailed(parked.row, _described(error.cause)) from error
+            raise _RetryFailed(parked.row, described(error.cause)) from error
         except (Undecodable, Undeliverable) as error:
             raise _RetryFailed(parked.row, str(error)) from error
         return outcome
@@ -247,30 +232,10 @@ class Batch(Generic[State]):
         reach("parked.given_up")
         return Outcome(records=1, dead=1, orders=[parked.key])
 
-    def _open(self, records: Sequence[Record], now: datetime) -> _Letters:
-        messages: dict[MessageId, Message[Contract]] = {}
-        by_id: dict[MessageId, Record] = {}
-        poison: list[Death] = []
-        repeats = skipped = 0
-        for record in records:
-            try:
-                message = self._codec.decode(record, now, self._handled)
-            except Undecodable as error:
-                poison.append(Death(record, message_id_of(record), error.reason, error.detail, 1))
-                continue
-            if message is None:
-                skipped += 1
-            elif message.id in messages:
-                repeats += 1
-            else:
-                messages[message.id] = message
-                by_id[message.id] = record
-        return _Letters(list(messages.values()), by_id, poison, repeats, skipped)
-
     async def _attempt(
         self,
         tx: Transaction,
-        letters: _Letters,
+        letters: Letters,
         moves: Sequence[Move],
         failures: Mapping[MessageId, str],
     ) -> tuple[Outcome, State | None]:
@@ -374,28 +339,6 @@ class Batch(Generic[State]):
         )
         reach("letters.buried")
 
-    def _note_failure(
-        self,
-        message: Message[object],
-        cause: BaseException,
-        letters: _Letters,
-        failures: dict[MessageId, str],
-    ) -> None:
-        """Remember the failure for the next run of the batch; stop when too many keys fail alike in a row."""
-        kind, keys = self._alike
-        position = [m.id for m in letters.messages].index(MessageId(message.id))
-        decided_since = any(
-            m.id not in failures and str(m.key) not in keys for m in letters.messages[:position]
-        )
-        if kind != _kind(cause) or decided_since:
-            keys = set()
-        keys = keys | {str(message.key)}
-        self._alike = _kind(cause), keys
-        if len(keys) >= ALIKE_KEYS:
-            self._alike = "", set()
-            raise AlikeFailures(f"{len(keys)} orders failed alike in a row: {_kind(cause)}") from cause
-        failures[MessageId(message.id)] = _described(cause)
-
     async def _one_by_one(
         self,
         transactions: Callable[[], AbstractAsyncContextManager[Transaction]],
@@ -429,14 +372,3 @@ class _RetryFailed(Exception):  # noqa: N818
         super().__init__(error)
         self.row = row
         self.error = error
-
-
-def _kind(cause: BaseException) -> str:
-    """What failures are alike by: the type, and the line that raised."""
-    last = traceback.extract_tb(cause.__traceback__)[-1:]
-    place = ":".join(chain.from_iterable((f.filename, str(f.lineno)) for f in last))
-    return f"{type(cause).__name__} at {place}"
-
-
-def _described(cause: BaseException) -> str:
-    return "".join(traceback.format_exception(cause))[-MAX_ERROR_LENGTH:].replace("\x00", "\\0")

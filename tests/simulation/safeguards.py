@@ -12,7 +12,7 @@ import order_saga.store
 from gateway.store import intents
 from inventory.store import LOCK_STOCK
 from libs.messaging.producer import RecordProducer
-from libs.outbox import mailbox, relay, writers
+from libs.outbox import mailbox, relay, upcoming, writers
 from libs.outbox.transaction import Transaction
 from libs.service.consumption import Consumption
 from tests.model.substitution import Substitute
@@ -80,7 +80,7 @@ RUNTIME: Final = (
         "relay_order",
         "the relay sends the newest first",
         ("broker_outage",),
-        _statement(relay.NEXT, careless.newest_first),
+        _statement(upcoming.NEXT, careless.newest_first),
     ),
     Safeguard(
         "producer_rebuild",

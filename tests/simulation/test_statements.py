@@ -10,6 +10,7 @@ import gateway.store.intents
 import inventory.store
 import libs.outbox.mailbox
 import libs.outbox.relay
+import libs.outbox.upcoming
 import libs.outbox.writers
 import order.store
 import order_history.store.fold
@@ -24,6 +25,7 @@ MODULES: Final = (
     inventory.store,
     libs.outbox.mailbox,
     libs.outbox.relay,
+    libs.outbox.upcoming,
     libs.outbox.writers,
     order.store,
     order_history.store.fold,

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 import libs.outbox.relay
+import libs.outbox.upcoming
 import libs.service.consumption
 import libs.service.engine
 import order_saga.census
@@ -30,6 +31,7 @@ TIMES: Final = (
     Substitute(libs.outbox.relay, "ALONE_CHECK_SECONDS", 0.8),
     Substitute(libs.outbox.relay, "LOOK_SECONDS", 2.0),
     Substitute(libs.outbox.relay, "MAX_BACK_OFF_SECONDS", 2.0),
+    Substitute(libs.outbox.upcoming, "MAX_BACK_OFF_SECONDS", 2.0),
     Substitute(libs.service.consumption, "POLL_MS", 2_000),
     Substitute(libs.service.consumption, "RELAY_TURNS", 2),
     Substitute(libs.service.consumption, "IDLE_WRITE_SECONDS", 2.0),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from libs.outbox import mailbox, relay, writers
+from libs.outbox import mailbox, relay, upcoming, writers
 from libs.service import operations
 from tests.simulation.server import ADVISORY
 from tests.simulation.store import Handler, LockName, Row, Rows, Table, Tx, Waiting
@@ -309,9 +309,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     mailbox.POSTPONE: _postpone,
     mailbox.WAKE_NEXT: _wake_next,
     operations.ACCEPT: _accept,
-    relay.NEXT: _next,
-    relay.NEXT_IN_LANE: _next_in_lane,
-    relay.NEXT_AVAILABLE: _next_available,
+    upcoming.NEXT: _next,
+    upcoming.NEXT_IN_LANE: _next_in_lane,
+    upcoming.NEXT_AVAILABLE: _next_available,
     relay.DELETE: delete,
     writers.OWN_LANE: own_lane,
     writers.SHUT_GATE: _shut_gate,
