@@ -7,6 +7,8 @@ from typing import Final
 from tests.faults.harness.rounds import Kind, Trial
 from tests.faults.harness.weather import Loss, answers, sometimes
 
+BRIEF_MINUTES: Final = 0.25
+
 
 async def partition_kafka(trial: Trial) -> None:
     """Three services hear nothing from Kafka, and are not told."""
@@ -59,10 +61,18 @@ async def produce_acks_lost(trial: Trial) -> None:
 
 async def ambiguous(trial: Trial) -> None:
     """Of every hundred commits and sends five are ambiguous, for MINUTES of load (15 seconds without)."""
+    await _ambiguous(trial, 60 * float(os.environ.get("MINUTES") or BRIEF_MINUTES))
+
+
+async def briefly_ambiguous(trial: Trial) -> None:
+    """The same for 15 seconds, beside another fault."""
+    await _ambiguous(trial, 60 * BRIEF_MINUTES)
+
+
+async def _ambiguous(trial: Trial, seconds: float) -> None:
     for server in ("postgres", "kafka"):
         for proxy in trial.stage.to(server):
             proxy.weather.losing = sometimes(trial.random, 0.05)
-    seconds = 60 * float(os.environ.get("MINUTES") or 0.25)
     await _while_lost(trial, "", f"5 % of commits and sends are ambiguous, for {seconds:.0f} s", seconds)
 
 
@@ -79,6 +89,7 @@ async def _while_lost(trial: Trial, server: str, what: str, seconds: float) -> N
     trial.note(", ".join(f"{count} lost: {loss.value}" for loss, count in lost.items()))
 
 
+BRIEFLY_AMBIGUOUS: Final = Kind("ambiguous", "5 % of commits and sends made ambiguous", briefly_ambiguous)
 KINDS: Final = (
     Kind("partition_kafka", "services cut off from Kafka", partition_kafka),
     Kind("partition_postgres", "services cut off from PostgreSQL", partition_postgres),

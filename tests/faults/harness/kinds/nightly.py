@@ -15,7 +15,7 @@ from tests.faults.harness.rounds import Kind, Trial
 from tests.faults.platform import DATABASES
 
 OF_SERVICES: Final = (*deaths.KINDS, *(kind for kind in zombies.KINDS if kind.name == "slow_consumer"))
-OF_WAYS: Final = network.KINDS
+OF_WAYS: Final = (*(kind for kind in network.KINDS if kind.name != "ambiguous"), network.BRIEFLY_AMBIGUOUS)
 OF_SERVERS: Final = tuple(
     kind
     for kind in servers.KINDS
