@@ -90,7 +90,7 @@ class People:
     def _wish(self, number: int) -> Order:
         chance = self._world.chance
         user = chance.choice(self.users)
-        at = chance.uniform(0.0, 3.0) if chance.random() < 0.9 else chance.uniform(3.0, 9.0)
+        at = chance.uniform(0.0, 3.0) if chance.random() < 0.9 else chance.uniform(3.0, 7.5)
         again = tuple(chance.uniform(0.0, 3.0) for _ in range(chance.choice((0, 0, 0, 1, 1, 2))))
         other = self._asked(user) if chance.random() < 0.05 else None
         cancel_at = chance.choice(

@@ -19,7 +19,7 @@ from tests.simulation.world import World
 Fault: TypeAlias = Callable[["Trouble"], Awaitable[None]]
 """Does its harm and undoes what of it does not pass by itself; it ends when it is over."""
 
-SPAN_SECONDS: Final = 7.0
+SPAN_SECONDS: Final = 5.5
 """Faults begin within so many seconds."""
 
 
