@@ -13,15 +13,16 @@ from libs.crash_points import reach
 from libs.messaging.codec import OutboxRow, raw_headers, readable_headers
 from libs.messaging.record import Record, TopicPartition
 from libs.outbox.transaction import Result, Transaction
+from libs.outbox.writers import SOMEBODY_ALONE
 
-PUT: Final = """
+PUT: Final = f"""
     INSERT INTO outbox (message_id, topic, key, key_hash, type, headers, payload)
     SELECT message_id, topic, key, key_hash, type, headers::jsonb, payload
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
          WITH ORDINALITY AS message (message_id, topic, key, key_hash, type, headers, payload, n)
     ORDER BY n
-    RETURNING id
-"""
+    RETURNING id, (SELECT {SOMEBODY_ALONE})
+"""  # noqa: S608 - a constant
 _MOVED: Final = """
     moved AS (
         UPDATE consumer_offsets AS mine
@@ -179,8 +180,12 @@ async def catch_up(
     )
 
 
-Outlet: TypeAlias = Callable[[Sequence[tuple[int, OutboxRow]]], None]
-"""Who is told, after the commit, which messages lie in the outbox under which ids; none when nobody knows whether any do."""
+Outlet: TypeAlias = Callable[[Sequence[tuple[int, OutboxRow]] | None], None]
+"""Who is told, after the commit, which messages lie in the outbox under which ids.
+
+None where other processes may write, too, so that only the table tells what comes next; nothing in the sequence
+when nobody knows whether anything was committed.
+"""
 
 
 def put_columns(rows: Sequence[OutboxRow]) -> list[list[object]]:
@@ -202,9 +207,10 @@ async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> Non
         put = await tx.queue(PUT, put_columns(rows))
 
         async def hand_over() -> None:
-            ids = [row[0] for row in await put.rows()]
+            entered = await put.rows()
             reach("handover.before")
-            outlet(list(zip(ids, rows, strict=True)))
+            alone = all(alone for _, alone in entered)
+            outlet([(n, row) for (n, _), row in zip(entered, rows, strict=True)] if alone else None)
             reach("handover.done")
 
         tx.after_commit(hand_over)

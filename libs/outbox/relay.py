@@ -107,14 +107,15 @@ class Relay:
         self._log = structlog.get_logger("outbox")
         self.counters = RelayCounters()
 
-    def offer(self, rows: Sequence[Committed]) -> None:
-        """Rows that were just committed, in order; none where a commit's answer was lost.
+    def offer(self, rows: Sequence[Committed] | None) -> None:
+        """Rows that were just committed, in order; None of those that must be looked for.
 
-        Such a commit may still be about to happen. So that no later message of its order overtakes its
-        own, the table alone says for a while what comes next.
+        An empty sequence means that a commit's answer was lost. Such a commit may still be about to happen. So
+        that no later message of its order overtakes its own, the table alone says for a while what comes next.
         """
-        if not rows:
+        if rows is not None and not rows:
             self._doubt_until = asyncio.get_running_loop().time() + DOUBT_SECONDS
+        if not rows:
             self._handover.close()
             self.wake()
             return

@@ -15,6 +15,10 @@ SHUT_GATE: Final = """
 """
 OPEN_GATE: Final = "SELECT pg_advisory_unlock(731003, %s::int), pg_advisory_unlock(731002, 0)"
 WAIT_AT_GATE: Final = "SELECT pg_advisory_xact_lock_shared(731002, 0)"
+SOMEBODY_ALONE: Final = """
+    CASE WHEN pg_try_advisory_lock_shared(731002, 0) THEN NOT pg_advisory_unlock_shared(731002, 0) ELSE true END
+"""
+"""Whether the gate is shut. To a connection that writes this means by its own process, whose relay's session still lives."""
 WRITE: Final = "SELECT pg_advisory_lock_shared(731004, %s::int)"
 SHUT_BY_OWN: Final = """
     SELECT EXISTS (

@@ -204,7 +204,7 @@ class Engine(Generic[State]):
                 continue
             self._done(outcome, 0.0)
 
-    def _offer(self, rows: Sequence[Committed]) -> None:
+    def _offer(self, rows: Sequence[Committed] | None) -> None:
         if len(self.relays) == 1:
             self.relays[0].offer(rows)
             return

@@ -13,11 +13,11 @@ from libs.contracts.order_saga import SagaCreateOrder
 from libs.contracts.values import MessageId
 from libs.messaging.codec import Codec, OutboxRow
 from libs.messaging.record import Record, TopicPartition
-from libs.outbox import mailbox
+from libs.outbox import mailbox, writers
 from libs.outbox.connection import connect, transaction
 from libs.outbox.mailbox import Move
 from libs.outbox.pipeline import Connection
-from libs.outbox.relay import DELETE
+from libs.outbox.relay import DELETE, ONLY_LANE
 from libs.outbox.transaction import Transaction
 from libs.service.batch import Batch
 from libs.service.command import load
@@ -54,7 +54,8 @@ class Party:
     def __post_init__(self) -> None:
         self._batch = Batch(self.service, Codec(self.service.name), new_message_id, outlet=self._kept)
 
-    def _kept(self, rows: Sequence[tuple[int, OutboxRow]]) -> None:
+    def _kept(self, rows: Sequence[tuple[int, OutboxRow]] | None) -> None:
+        assert rows, "somebody else writes to this outbox"
         self.sent.extend(rows)
 
     @asynccontextmanager
@@ -145,6 +146,9 @@ async def chain(database: Callable[[str], Awaitable[Database]]) -> AsyncIterator
             fresh = await database(name)
             connection = await connect(fresh.runtime_dsn, name="test")
             stack.push_async_callback(connection.close)
+            relay = await connect(fresh.runtime_dsn, name="test")
+            stack.push_async_callback(relay.close)
+            assert await writers.alone(relay, ONLY_LANE, process=1)
             parties[name] = Party(load(name), fresh, connection)
             await parties[name].prepare()
         yield Chain(parties)

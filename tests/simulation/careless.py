@@ -36,7 +36,7 @@ async def put_apart(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) 
     apart.arrive(request)
     apart.die()
     if isinstance(request.result, list):
-        outlet([(number, row) for (number,), row in zip(request.result[0], rows, strict=True)])
+        outlet([(number, row) for (number, _), row in zip(request.result[0], rows, strict=True)])
 
 
 def advance_anyway(tx: Tx, parameters: Sequence[Any]) -> Rows:

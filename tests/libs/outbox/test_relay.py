@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 import pytest
 
@@ -33,6 +34,12 @@ TOPIC = "inventory-events"
 ALL = Lane()
 ONE, OTHER = 1, 2
 """Two processes that write to one outbox."""
+
+
+END_RELAYS: Final = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE application_name = 'relay' AND datname = current_database()
+"""
 
 
 class Outbox:
@@ -273,6 +280,19 @@ async def test_a_relay_that_comes_back_hands_over_though_its_own_process_went_on
             await eventually(lambda: _hands_over(outbox, first, own))
         async with relaying(outbox, sender(topics)) as second:
             await eventually(lambda: _hands_over(outbox, second, own))
+
+
+async def test_nothing_is_handed_over_once_the_relays_session_has_ended(
+    outbox: Outbox, topics: Topics
+) -> None:
+    orders = [an_order_id() for _ in range(10)]
+    async with relaying(outbox, sender(topics)) as relay, await outbox.writer(ONE) as own:
+        await eventually(lambda: _hands_over(outbox, relay, own))
+        async with await connect(outbox.database.runtime_dsn, name="writer") as other:
+            await own.execute(END_RELAYS)
+            await writers.enter(other, OTHER)  # the relay itself has not noticed yet
+            await _take_turns(outbox, relay, own, other, orders)
+    await _in_order(topics, orders)
 
 
 async def test_a_process_that_writes_alone_lets_its_own_connections_in_at_once(

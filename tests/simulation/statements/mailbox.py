@@ -48,6 +48,9 @@ def held_keys(tx: Tx, keys: Sequence[Any]) -> set[Any]:
     return {row["key"] for row in tx.all("parked_messages")}.intersection(keys)
 
 
+GATE: Final[LockName] = (ADVISORY, 731002)
+
+
 def put(tx: Tx, parameters: Sequence[Any]) -> Rows:
     numbers = []
     for message_id, topic, key, key_hash, kind, headers, payload in transposed(parameters):
@@ -64,8 +67,13 @@ def put(tx: Tx, parameters: Sequence[Any]) -> Rows:
             "created_at": tx.clock,
         }
         tx.add("outbox", row)
-        numbers.append((number,))
+        numbers.append((number, somebody_alone(tx)))
     return numbers
+
+
+def somebody_alone(tx: Tx) -> bool:
+    owner = tx.database.locks.get(GATE)
+    return owner is not None and owner is not tx.session
 
 
 def advance(tx: Tx, parameters: Sequence[Any]) -> Rows:
@@ -244,9 +252,6 @@ def delete(tx: Tx, parameters: Sequence[Any]) -> Rows:
     return []
 
 
-GATE: Final[LockName] = (ADVISORY, 731002)
-
-
 def _claim(process: int) -> LockName:
     return ADVISORY, 731003, process
 
@@ -267,8 +272,7 @@ def _open_gate(tx: Tx, parameters: Sequence[Any]) -> Rows:
 
 
 def _wait_at_gate(tx: Tx, _: Sequence[Any]) -> Rows:
-    owner = tx.database.locks.get(GATE)
-    if owner is not None and owner is not tx.session:
+    if somebody_alone(tx):
         raise Waiting(GATE)
     return [(None,)]
 
