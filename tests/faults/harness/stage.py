@@ -160,10 +160,14 @@ class Stage:
         """End it well; false when it had to be killed in the end."""
         return await self._end(self.processes[name], name, by)
 
-    async def heal(self) -> list[str]:
-        """Fair weather everywhere, stopped processes go on, what is dead starts again; returns what was dead."""
+    def clear_weather(self) -> None:
+        """Make every way between services and servers fine again."""
         for proxy in self.proxies.values():
             proxy.weather.clear()
+
+    async def heal(self) -> list[str]:
+        """Fair weather everywhere, stopped processes go on, what is dead starts again; returns what was dead."""
+        self.clear_weather()
         for disk in self.disks.values():
             disk.empty()
         for process in self.processes.values():

@@ -44,10 +44,16 @@ def pair(one: Kind, other: Kind) -> Kind:
     """Both at the same time."""
 
     async def hurt(trial: Trial) -> None:
-        await asyncio.gather(one.hurt(trial), other.hurt(trial))
+        await asyncio.gather(one.hurt(trial), _passing(other, trial))
 
     name = f"{one.name}+{other.name}"
     return Kind(name, f"{one.what}, and at the same time {other.what}", hurt, rate=20)
+
+
+async def _passing(kind: Kind, trial: Trial) -> None:
+    """A fault that ends by itself: a service that was killed meanwhile comes back only where it reaches its servers."""
+    await kind.hurt(trial)
+    trial.stage.clear_weather()
 
 
 async def soak(trial: Trial) -> None:
