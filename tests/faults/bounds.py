@@ -12,6 +12,8 @@ MIB: Final = 1_048_576
 ALLOWED_PER_HOUR: Final = 64 * MIB
 FEWEST: Final = 10
 """Fewer samples than this say nothing about a slope."""
+SETTLING_SECONDS: Final = 300.0
+"""For so long a process that was just started fills its caches, and its growth says nothing either."""
 
 TABLES: Final = """
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -50,11 +52,17 @@ Samples = Sequence[tuple[float, float]]
 
 
 async def memory(samples: Mapping[str, Samples]) -> AsyncIterator[Violation]:
-    """Every process whose memory grows faster than an hour of it would bear; the first third is warm-up."""
+    """Every process whose memory grows faster than an hour of it would bear, once it has settled."""
     for process, taken in samples.items():
-        settled = taken[len(taken) // 3 :]
+        settled = settled_of(taken)
         if len(settled) >= FEWEST and (per_hour := slope(settled) * 3_600) > ALLOWED_PER_HOUR:
             yield Violation("I16", process, f"grows by {per_hour / MIB:.0f} MiB an hour")
+
+
+def settled_of(samples: Samples) -> Samples:
+    """The samples without the first third, or the first minutes, whichever is longer."""
+    until = samples[0][0] + SETTLING_SECONDS if samples else 0.0
+    return [sample for sample in samples[len(samples) // 3 :] if sample[0] >= until]
 
 
 def slope(samples: Samples) -> float:

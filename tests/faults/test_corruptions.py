@@ -136,9 +136,11 @@ async def test_a_secret_in_a_log_is_found(audited: Audited, tmp_path: Path) -> N
 
 
 async def test_memory_that_grows_is_found(audited: Audited) -> None:
-    leaking = [(float(second), 1e8 + 1e5 * second) for second in range(60)]
-    steady = [(float(second), 1e8 + (second % 7) * 1e4) for second in range(60)]
-    given = replace(audited.given, memory={"leaking": leaking, "steady": steady})
+    times = [10.0 * sample for sample in range(60)]
+    leaking = [(second, 1e8 + 1e5 * second) for second in times]
+    steady = [(second, 1e8 + (second % 7) * 1e4) for second in times]
+    settling = [(second, 1e8 + 1e5 * min(second, 300.0)) for second in times]
+    given = replace(audited.given, memory={"leaking": leaking, "steady": steady, "settling": settling})
     found = await audit(audited.info.postgres_admin, audited.before, given)
     assert [(violation.invariant, violation.subject) for violation in found] == [("I16", "leaking")]
 

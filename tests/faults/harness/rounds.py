@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 
 from tests.faults.auditor import Books, Given, Violation, audit, opened
-from tests.faults.bounds import FEWEST, slope
+from tests.faults.bounds import FEWEST, settled_of, slope
 from tests.faults.harness.chance import chance
 from tests.faults.harness.evidence import evidence
 from tests.faults.harness.load import USUAL, Crowd, Load, Mix
@@ -241,7 +241,7 @@ class Arena:
             lost={name: count - lost_before.get(name, 0) for name, count in self._lost().items()},
             evidence=await evidence(self._stage, wrong),
             weights={
-                name: (taken[0][1], taken[-1][1], slope(taken[len(taken) // 3 :]) * 3_600)
+                name: (taken[0][1], taken[-1][1], slope(settled_of(taken) or taken) * 3_600)
                 for name, taken in sorted(trial.weights.items())
                 if len(taken) >= FEWEST
             },
