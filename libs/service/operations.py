@@ -13,6 +13,7 @@ from libs.messaging.record import Record
 from libs.outbox.connection import connect, transaction
 from libs.outbox.transaction import Transaction
 from libs.service.service import Service
+from libs.service.settings import read
 
 Operation: TypeAlias = Callable[[Service[object], Sequence[str]], Coroutine[None, None, None]]
 
@@ -43,7 +44,7 @@ class OperationRefused(Exception):  # noqa: N818 - what happened
 
 @asynccontextmanager
 async def _transaction(service: Service[object]) -> AsyncIterator[Transaction]:
-    dsn = service.settings().database_url
+    dsn = read(service.settings, service.name).database_url
     connection = await connect(dsn, name=f"{service.name} operations")
     try:
         async with transaction(connection) as tx:
@@ -77,7 +78,7 @@ async def redrive(service: Service[object], rest: Sequence[str]) -> None:
     if len(rest) != 1 or not rest[0].isdigit():
         raise OperationRefused("name the dead letter by its number: the first column of dead-letters")
     number = int(rest[0])
-    codec = Codec(service.name, service.settings().topic_prefix)
+    codec = Codec(service.name, read(service.settings, service.name).topic_prefix)
     handled = {r.body.wire: r.body for r in service.routes if issubclass(r.body, Contract)}
     async with _transaction(service) as tx:
         rows = await tx.fetch(LETTER, [number])
