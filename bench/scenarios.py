@@ -103,10 +103,8 @@ async def layout(bench: Bench) -> AsyncIterator[Result]:
             for in_flight in bench.in_flight:
                 result = await _closed(bench, "layout", in_flight)
                 yield replace(result, load=f"{in_flight}, {name}")
-            result = await measured(
-                "layout", "", bench.stack, replace(await bench.plan(), loop="open", rate=rate)
-            )
-            yield replace(result, load=f"{rate:g}/s, {name}")
+            plan = replace(await bench.plan(), loop="open", rate=rate)
+            yield await measured("layout", f"{rate:g}/s, {name}", bench.stack, plan)
         finally:
             await bench.stack.down()
     await bench.stack.up()

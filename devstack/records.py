@@ -13,7 +13,7 @@ from typing import Any
 
 from devstack.errors import StackError
 from devstack.kafka import new_cluster_id
-from devstack.layout import SERVICE_PORTS, SHARED, TOGETHER, Layout
+from devstack.layout import SHARED, TOGETHER, Layout
 from devstack.processes import ProcessId
 
 
@@ -117,10 +117,9 @@ def as_started(layout: Layout) -> Layout:
 
 def same_processes(layout: Layout, started: Collection[str]) -> Layout:
     """Return the layout with services in the processes that they were started in; raises where others are asked for."""
-    services = {SHARED, *SERVICE_PORTS} & set(started)
-    if not services & {SHARED, *TOGETHER}:
+    if not {SHARED, *TOGETHER} & set(started):
         return layout
-    together = SHARED in services
+    together = SHARED in started
     if layout.together not in (None, together):
         asked, was = ("together", "apart") if layout.together else ("apart", "together")
         raise StackError(

@@ -209,7 +209,7 @@ async def put(tx: Transaction, rows: Sequence[OutboxRow], outlet: Outlet) -> Non
         async def hand_over() -> None:
             entered = await put.rows()
             reach("handover.before")
-            alone = all(alone for _, alone in entered)
+            alone = entered[0][1]  # the same in every row
             outlet([(n, row) for (n, _), row in zip(entered, rows, strict=True)] if alone else None)
             reach("handover.done")
 

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar
 
 import httpx
@@ -97,7 +98,7 @@ class Host(Generic[State]):
         )
         await self._database.open()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with _refused_alone(), asyncio.TaskGroup() as group:
                 serving = group.create_task(web.serve(sockets=[listener]))
                 await self._engine.prepare(self._stop)
                 reach("host.prepared")
@@ -110,9 +111,6 @@ class Host(Generic[State]):
                 reach("host.started")
                 await self._stop.wait()
                 await self._stop_in_order(web, serving, consuming, tasks, relays)
-        except BaseExceptionGroup as group:
-            refused = group.subgroup(StartupRefused)
-            raise refused.exceptions[0] if refused is not None else group from None
         finally:
             listener.close()
             await self._http.aclose()
@@ -182,6 +180,16 @@ class Host(Generic[State]):
         )
 
 
+@asynccontextmanager
+async def _refused_alone() -> AsyncIterator[None]:
+    """Raise a refused start by itself, not in the group of what ended with it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        refused = group.subgroup(StartupRefused)
+        raise refused.exceptions[0] if refused is not None else group from None
+
+
 def _settle_memory() -> None:
     """Leave what start-up made out of every later collection, and collect the young less often.
 
@@ -208,13 +216,9 @@ async def run(*services: Service[Any]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for host in hosts:
-                group.create_task(host.run())
-    except BaseExceptionGroup as failed:
-        refused = failed.subgroup(StartupRefused)
-        raise refused.exceptions[0] if refused is not None else failed from None
+    async with _refused_alone(), asyncio.TaskGroup() as group:
+        for host in hosts:
+            group.create_task(host.run())
 
 
 __all__ = ["Host", "StartupRefused", "new_message_id", "run"]
