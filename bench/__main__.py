@@ -2,7 +2,8 @@
 
 SCENARIO names one, or several with commas; DURATION is the length of each load in seconds. The stack lies
 in BENCH_STACK_DIR and listens BENCH_PORT_OFFSET above the usual ports; it is stopped at the end, and its
-data is kept, with the customers that were made once, unless BENCH_FRESH=1 asks for an empty one.
+data is kept, with the customers that were made once, unless BENCH_FRESH=1 asks for an empty one. Services share
+processes as LAYOUT says.
 """
 
 import asyncio
@@ -11,12 +12,16 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from bench.report import header, row, stored
 from bench.result import Result
 from bench.scenarios import SCENARIOS, Bench
 from bench.shop import filled
 from bench.stack import ROOT, Stack
+
+LAYOUT: Final = "together"
+"""What is measured where nobody chose: the layout that the most goes through (docs/adr/0017)."""
 
 
 async def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -28,7 +33,9 @@ async def main(environ: Mapping[str, str] = os.environ) -> int:
         return 2
     seconds = float(environ.get("DURATION", "30"))
     folder = Path(environ.get("BENCH_STACK_DIR", ROOT / ".stack-bench"))
-    stack = Stack(folder, port_offset=int(environ.get("BENCH_PORT_OFFSET", "7000")))
+    layout = environ.get("LAYOUT") or LAYOUT
+    offset = int(environ.get("BENCH_PORT_OFFSET", "7000"))
+    stack = Stack(folder, port_offset=offset, environment={"LAYOUT": layout})
     if environ.get("BENCH_FRESH") == "1":
         await stack.clean()
     results: list[Result] = []
@@ -42,7 +49,8 @@ async def main(environ: Mapping[str, str] = os.environ) -> int:
     finally:
         await stack.down()
         if results:
-            about = {"machine": platform.platform(), "cores": float(os.cpu_count() or 0), "seconds": seconds}
+            cores = float(os.cpu_count() or 0)
+            about = {"machine": platform.platform(), "cores": cores, "seconds": seconds, "layout": layout}
             print(f"stored in {stored(results, ROOT / 'bench' / 'results', about)}")
     return int(any(result.errors or result.books for result in results))
 

@@ -146,8 +146,8 @@ class EmbeddedKafka:
             # A killed broker is let in again once its old session has ended; alone it has nobody to fail over to.
             "broker.session.timeout.ms": "9000" if len(self._nodes) > 1 else "6000",
             "broker.heartbeat.interval.ms": "500",
-            "num.network.threads": "2",
-            "num.io.threads": "4",
+            "num.network.threads": "1",
+            "num.io.threads": "2",
             "num.recovery.threads.per.data.dir": "2",
             "log.segment.bytes": str(256 * 1024 * 1024),
             "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
@@ -167,6 +167,7 @@ _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.config
 _SMALL_MACHINE = (
     "-XX:TieredStopAtLevel=1",  # on two cores the optimising compiler costs more than it gains, for many minutes
     "-XX:+UseSerialGC",
+    "-XX:+UseTransparentHugePages",  # a page looked up in a virtual machine is looked up twice
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:MaxDirectMemorySize=128m",
     "-Xss512k",
