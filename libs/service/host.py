@@ -1,7 +1,6 @@
 """Runs services: the engine and the HTTP server of each, from start to orderly stop."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from libs.service.database import Database
 from libs.service.engine import Engine, Ports, new_message_id
 from libs.service.errors import StartupRefused
 from libs.service.http import Server, build, listen, server
+from libs.service.memory import settle
 from libs.service.metrics import Metrics
 from libs.service.runtime import Runtime
 from libs.service.service import Service
@@ -105,7 +105,7 @@ class Host(Generic[State]):
                 tasks = [group.create_task(work) for work in self._engine.background(self._gauges)]
                 relays = [group.create_task(relay.run()) for relay in self._engine.relays]
                 consuming = [(c, group.create_task(c.run())) for c in self._engine.consumptions]
-                _settle_memory()
+                settle()
                 self._ready = True
                 self._log.info("service.started", port=listener.getsockname()[1])
                 reach("host.started")
@@ -188,16 +188,6 @@ async def _refused_alone() -> AsyncIterator[None]:
     except BaseExceptionGroup as group:
         refused = group.subgroup(StartupRefused)
         raise refused.exceptions[0] if refused is not None else group from None
-
-
-def _settle_memory() -> None:
-    """Leave what start-up made out of every later collection, and collect the young less often.
-
-    A batch makes some thousand objects that live as long as the batch.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def run(*services: Service[Any]) -> None:
