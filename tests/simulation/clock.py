@@ -5,6 +5,7 @@ from asyncio import _set_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, TypeAlias, TypeVar
@@ -38,26 +39,24 @@ class Task(asyncio.Task[T]):
         return self._number
 
 
-class Handle:
-    """What a timer is cancelled by; asyncio's own, without what a debugger would need."""
+class Handle(list[float]):
+    """What a timer is cancelled by: a list of when it is due, which is empty once it is not to be run.
 
-    __slots__ = ("due", "live")
+    Thousands are made in a world, and most are cancelled; a list is made and emptied without a call of Python code.
+    """
 
-    def __init__(self, due: float) -> None:
-        self.due = due
-        self.live = True
+    __slots__ = ()
 
-    def cancel(self) -> None:
-        """Do not run it."""
-        self.live = False
+    cancel = list.clear
+    """Do not run it."""
 
     def cancelled(self) -> bool:
         """Whether it will not be run."""
-        return not self.live
+        return not self
 
     def when(self) -> float:
         """When it is due."""
-        return self.due
+        return self[0]
 
 
 Work: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context | None]
@@ -68,7 +67,7 @@ Timer: TypeAlias = tuple[float, int, Callable[..., object], tuple[Any, ...], Con
 
 def _unless_cancelled(handle: Handle, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     """Run what may be cancelled between now and when it was due."""
-    if handle.live:
+    if handle:
         callback(*arguments)
 
 
@@ -86,21 +85,36 @@ class Loop(asyncio.BaseEventLoop):
         self._timers: list[Timer] = []
         self._timed = 0
         self.paused = 0
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
         Task._numbers = count()
 
     def time(self) -> float:
         """Seconds since the world began."""
         return self.now
 
-    def run_until_complete(self, main: "asyncio.Future[T]") -> T:  # type: ignore[override]
+    def run_until_complete(  # type: ignore[override] # noqa: C901, PLR0912 - no call but the work's own
+        self, main: "asyncio.Future[T]"
+    ) -> T:
         """Live until `main` is done."""
         done: list[object] = []
         main.add_done_callback(done.append)
-        ready = self.ready
+        ready, timers = self.ready, self._timers
         _set_running_loop(self)
         try:
             while not done:
-                callback, arguments, context = ready.popleft() if ready else self._advanced()
+                if ready:
+                    callback, arguments, context = ready.popleft()
+                elif timers:
+                    when, _, callback, arguments, context, handle = heappop(timers)
+                    if handle is not None:
+                        if not handle:
+                            continue
+                        if self.paused:
+                            callback, arguments = _unless_cancelled, (handle, callback, arguments)
+                    if when > self.now:  # noqa: PLR1730
+                        self.now = when
+                else:
+                    raise StuckError("nothing is due any more")
                 try:
                     if context is None:
                         callback(*arguments)
@@ -113,18 +127,6 @@ class Loop(asyncio.BaseEventLoop):
         finally:
             _set_running_loop(None)
         return main.result()
-
-    def _advanced(self) -> Work:
-        """Move the clock to the next timer, and give its work."""
-        timers = self._timers
-        while timers:
-            when, _, callback, arguments, context, handle = heappop(timers)
-            if handle is None or handle.live:
-                self.now = max(self.now, when)
-                if handle is not None and self.paused:
-                    return _unless_cancelled, (handle, callback, arguments), context
-                return callback, arguments, context
-        raise StuckError("nothing is due any more")
 
     @staticmethod
     def _freezes(callback: Callable[..., object], arguments: tuple[Any, ...], context: Context) -> bool:
@@ -142,7 +144,7 @@ class Loop(asyncio.BaseEventLoop):
         if context is not None:
             self.ready.append((callback, arguments, context))
             return None
-        handle = Handle(self.now)
+        handle = Handle((self.now,))
         self.ready.append((_unless_cancelled, (handle, callback, arguments), copy_context()))
         return handle
 
@@ -150,13 +152,19 @@ class Loop(asyncio.BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
     ) -> Handle:
         """Run something after a while."""
-        return self.call_at(self.now + delay, callback, *arguments, context=context)
+        when = self.now + delay
+        handle = Handle((when,))
+        self._timed += 1
+        if context is None:
+            context = copy_context()
+        heappush(self._timers, (when, self._timed, callback, arguments, context, handle))
+        return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
     ) -> Handle:
         """Timers lie in a heap of plain tuples, the earliest first, those of one moment in order of their making."""
-        handle = Handle(when)
+        handle = Handle((when,))
         self._timed += 1
         if context is None:
             context = copy_context()
@@ -186,10 +194,6 @@ class Loop(asyncio.BaseEventLoop):
         if process is not None:
             process.adopt(task)
         return task
-
-    def create_future(self) -> "asyncio.Future[Any]":
-        """A future of this loop."""
-        return asyncio.Future(loop=self)
 
 
 class Timeout:

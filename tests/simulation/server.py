@@ -133,16 +133,20 @@ class Session:
         requests = self._requests
         while requests and not self.dead:
             request = requests[0]
-            statements, done = request.statements, request.done
+            done = request.done
+            before = request.statements[len(done) - 1][0] if done else BEGIN
             try:
-                while (number := len(done)) < len(statements) and not self.lost:
+                for statement, parameters in request.statements[len(done) :]:
+                    if self.lost:
+                        break
                     if self._rested or self._waits_for is not None:
                         self._rested = False
-                    elif number and statements[number - 1][0] != BEGIN and self._chance() < YIELDS:
+                    elif before != BEGIN and self._chance() < YIELDS:
                         self._rested = True
                         self.world.later(self.world.delay(), self._serve)
                         return
-                    done.append(self._execute(*statements[number]))
+                    done.append(self._execute(statement, parameters))
+                    before = statement
             except Waiting as waiting:
                 self._wait(waiting.lock)
                 return
@@ -174,7 +178,8 @@ class Session:
             tx.snapshot = database.version
             if database.refuse and self.begun:
                 raise database.mishap()
-        tx.begin_statement()
+        if tx.before:
+            tx.before.clear()  # what was written from now on belongs to this statement
         try:
             rows = handler(tx, parameters)
         except Waiting:
