@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 import orjson
@@ -147,7 +148,7 @@ async def take(
     partitions were still where they were expected, the ids that were new to the inbox (None where all were), and
     the keys behind whose parked messages others must wait (None where there are none).
     """
-    taken = await tx.queue(TAKE, [*_moved(moves), sorted(ids), len(ids), sorted(keys)])
+    taken = await tx.queue(TAKE, [*_moved(moves), sorted(ids, key=attrgetter("int")), len(ids), sorted(keys)])
     tx.take_clock(taken)
     return taken
 

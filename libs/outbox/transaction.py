@@ -32,9 +32,10 @@ class Result:
 
     async def rows(self) -> list[Row]:
         """All rows; waits for this statement and for all that were queued before it."""
-        rows = await self.fetched()
+        if self._rows is None:
+            self._rows = await self._cursor.fetchall()
         await self._transaction.arrived()
-        return rows
+        return self._rows
 
     async def fetched(self) -> list[Row]:
         """All rows, without a look at the transaction's clock."""
@@ -103,7 +104,12 @@ class Transaction:
 
     async def queue(self, statement: LiteralString, parameters: Sequence[object] = ()) -> Result:
         """Send a statement and go on."""
-        return Result(self, await self._execute(statement, parameters))
+        connection = self._connection
+        if isinstance(connection, Connection):
+            return Result(self, connection.send(statement, parameters))
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(statement, parameters, prepare=True)
+        return Result(self, cursor)
 
     async def fetch(self, statement: LiteralString, parameters: Sequence[object] = ()) -> list[Row]:
         """Send a statement and wait for its rows."""
@@ -115,12 +121,3 @@ class Transaction:
         cursor = self._connection.cursor(binary=True)
         await cursor.execute(str(compiled).encode(), compiled.params)
         return await Result(self, cursor).rows()
-
-    async def _execute(
-        self, statement: LiteralString, parameters: Sequence[object]
-    ) -> AsyncCursor[Row] | StatementResult:
-        if isinstance(self._connection, Connection):
-            return self._connection.send(statement, parameters)
-        cursor = self._connection.cursor(binary=True)
-        await cursor.execute(statement, parameters, prepare=True)
-        return cursor

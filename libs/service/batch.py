@@ -248,7 +248,8 @@ class Batch(Generic[State]):
         rows: list[OutboxRow] = []
         deaths = list(letters.poison)
         if messages := letters.messages:
-            taken = await mailbox.take(tx, moves, [m.id for m in messages], {str(m.key) for m in messages})
+            keys = [str(message.key) for message in messages]
+            taken = await mailbox.take(tx, moves, [message.id for message in messages], set(keys))
             reach("inbox.admitted")
             state = await self._service.load(tx, messages)
             ((_, moved, fresh, held),) = await taken.rows()
@@ -258,12 +259,12 @@ class Batch(Generic[State]):
             behind = set(held or ())
             outcome.duplicates += len(messages) - len(fresh)
             now = rfc3339(tx.now)
-            for message in messages:
+            for message, key in zip(messages, keys, strict=True):
                 if message.id not in fresh:
                     continue
-                outcome.orders.append(str(message.key))
-                if message.id in failures or str(message.key) in behind:
-                    behind.add(str(message.key))
+                outcome.orders.append(key)
+                if key in behind or message.id in failures:
+                    behind.add(key)
                     await self._park(tx, letters.records[message.id], message, failures.get(message.id))
                     outcome.parked += 1
                     continue

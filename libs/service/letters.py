@@ -28,7 +28,7 @@ def opened(
     records: Sequence[Record], codec: Codec, handled: Mapping[str, type[Contract]], now: datetime
 ) -> Letters:
     """Look at records; those of a type that is not `handled` are skipped. `now` judges which ids lie too far ahead."""
-    messages: dict[MessageId, Message[Contract]] = {}
+    messages: list[Message[Contract]] = []
     by_id: dict[MessageId, Record] = {}
     poison: list[Death] = []
     repeats = skipped = 0
@@ -40,9 +40,8 @@ def opened(
             continue
         if message is None:
             skipped += 1
-        elif message.id in messages:
-            repeats += 1
+        elif by_id.setdefault(message.id, record) is record:
+            messages.append(message)
         else:
-            messages[message.id] = message
-            by_id[message.id] = record
-    return Letters(list(messages.values()), by_id, poison, repeats, skipped)
+            repeats += 1
+    return Letters(messages, by_id, poison, repeats, skipped)

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +13,6 @@ from libs.contracts.topics import EVENT_TOPICS
 from libs.contracts.values import OrderId
 from libs.messaging.codec import Codec, message_id_of
 from libs.messaging.message import key_of
-from libs.messaging.record import TopicPartition
 from order_history.domain.history import Histories, History
 from tests.faults.paths import Line, judged
 from tests.simulation import schedule
@@ -171,11 +171,11 @@ class Audit:
     def _journals(self) -> Iterator[Finding]:
         lines = sorted(
             self._tables["order_saga"]["saga_journal"].values(),
-            key=lambda row: (row["saga_id"], row["revision"], row["seq"]),
+            key=lambda row: (row["saga_id"].int, row["revision"], row["seq"]),
         )
         by_saga = {
             saga_id: [Line(row["revision"], row["seq"], row["kind"], row["step"]) for row in rows]
-            for saga_id, rows in groupby(lines, key=lambda row: row["saga_id"])
+            for saga_id, rows in groupby(lines, key=itemgetter("saga_id"))
         }
         for saga_id, saga in self._tables["order_saga"]["sagas"].items():
             journal = by_saga.get(saga_id, [])
@@ -244,9 +244,9 @@ class Audit:
                 if (lie := list(places.values())) != sorted(lie):
                     yield "I17", f"{service}'s messages of {key} lie in {topic} at {lie}"
         for service, decided in witness.decided.items():
-            read: dict[tuple[TopicPartition, OrderId], list[int]] = defaultdict(list)
-            for one in decided.values():
-                read[one.place, one.key].append(one.offset)
-            for (place, order_id), offsets in read.items():
+            read: dict[tuple[str, int, OrderId], list[int]] = defaultdict(list)
+            for (topic, partition, offset), order_id in decided.values():
+                read[topic, partition, order_id].append(offset)
+            for (topic, _, order_id), offsets in read.items():
                 if offsets != sorted(offsets):
-                    yield "I17", f"{service} decided on {order_id} in {place.topic} in the order {offsets}"
+                    yield "I17", f"{service} decided on {order_id} in {topic} in the order {offsets}"

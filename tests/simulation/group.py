@@ -252,18 +252,20 @@ class Reader:
         if not self._alive():
             return found
         now = self._answered_at = self._world.loop.now
-        for at in self._assigned.values():
+        slow = self._slow
+        for place, at in self._assigned.items():
             log, position = at.log, at.position
-            if position is None or log.leaderless or len(found) >= limit:
+            if position is None or log.leaderless or (slow and slow.get(place, 0.0) > now):
                 continue
-            if self._slow and self._slow.get(at.place, 0.0) > now:
-                continue
-            at.end, at.seen_at = len(log.records), now
-            if position < at.end:
+            at.end = end = len(log.records)
+            at.seen_at = now
+            if position < end:
                 first = max(position, log.start)
                 records = log.records[first : first + limit - len(found)]
                 found += records
                 at.position = first + len(records)
+                if len(found) >= limit:
+                    break
         return found
 
 

@@ -200,10 +200,11 @@ class Platform:
         """An operator: where records are gone that a service has not read, it goes on behind them."""
         while True:
             await asyncio.sleep(1.0)
-            for service, topics in self.readers.items():
-                for place, log in self.broker.logs.items():
-                    if place.topic in topics and log.start:
-                        self._settle(self.databases[service], place, log.start)
+            short = [(place, log.start) for place, log in self.broker.logs.items() if log.start]
+            for service, topics in self.readers.items() if short else ():
+                for place, start in short:
+                    if place.topic in topics:
+                        self._settle(self.databases[service], place, start)
 
     def _settle(self, database: Database, place: TopicPartition, start: int) -> None:
         row = database.tables["consumer_offsets"].rows.get(tuple(place))

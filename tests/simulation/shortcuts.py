@@ -64,6 +64,12 @@ def text_of_uuid(one: UUID) -> str:
     return _canonical(one.int)
 
 
+@lru_cache(maxsize=16_384)
+def uuid_in(text: str) -> UUID:
+    """UUID(text): the same for each who reads it."""
+    return UUID(text)
+
+
 def uuid_of(number: int) -> UUID:
     """UUID(int=…)."""
     made = UUID.__new__(UUID)
@@ -124,6 +130,7 @@ SHORTCUTS: Final = (
     Substitute(UUID, "__eq__", equal_uuids),
     Substitute(UUID, "__lt__", uuid_before),
     Substitute(UUID, "__str__", text_of_uuid),
+    Substitute(libs.messaging.codec, "UUID", uuid_in),
     Substitute(asyncio, "timeout", Timeout),
     Substitute(asyncio.tasks._all_tasks, "add", unregistered),  # type: ignore[attr-defined]
 )

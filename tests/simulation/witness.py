@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from libs.contracts.values import MessageId, OrderId
-from libs.messaging.message import Message, key_of
+from libs.messaging.message import Message, Origin, key_of
 from libs.messaging.record import Record, TopicPartition
 from libs.outbox.transaction import Transaction
 from libs.service.service import Answer, Route, Service
@@ -19,16 +19,6 @@ from tests.simulation.world import World
 
 LETTERS: Final = "-dead-letters"
 """Dead letters carry the id of the message that died, not the one of their outbox row."""
-
-
-class Decided(NamedTuple):
-    """A message from a topic that a service decided on, in a transaction that was committed."""
-
-    id: UUID
-    key: OrderId
-    place: TopicPartition
-    offset: int
-    type: str
 
 
 class Sent(NamedTuple):
@@ -55,7 +45,8 @@ class Witness:
         self._world = world
         self.databases: dict[str, Database] = {}
         self.wrong: list[tuple[str, str]] = []
-        self.decided: dict[str, dict[UUID, Decided]] = defaultdict(dict)
+        self.decided: dict[str, dict[UUID, tuple[Origin, OrderId]]] = defaultdict(dict)
+        """The messages from topics that each service decided on, in transactions that were committed."""
         self.sent: dict[str, list[Sent]] = defaultdict(list)
         self.first: dict[bytes, Landed] = {}
         """By the text of its id, as records carry it."""
@@ -133,9 +124,9 @@ class Witness:
         for message in messages:
             if (origin := message.origin) is None:
                 continue
-            kind, place = type(message.body).__name__, TopicPartition(origin.topic, origin.partition)
-            seen = Decided(message.id, message.key, place, origin.offset, kind)
+            seen = origin, message.key
             if known.setdefault(message.id, seen) is not seen:
+                kind = type(message.body).__name__
                 self.fault(f"{service} has decided twice on {kind} {message.id} of {message.key}", "I4")
 
     def _outbox(self, service: str, rows: dict[Key, Row | None]) -> None:
