@@ -77,8 +77,8 @@ def _tell(seen: Seen) -> None:
 def _seen(first: int, last: int) -> Iterator[tuple[list[Seen], float]]:
     each = max(1, min(SHARE, (last - first + 1) // (4 * processes())))
     shares = [range(seed, min(seed + each, last + 1)) for seed in range(first, last + 1, each)]
-    context = get_context("forkserver")  # what is imported is imported once, by the server
-    context.set_forkserver_preload(["tests.simulation.running"])
+    context = get_context("forkserver")  # what is imported, and warm, is so once: in the server
+    context.set_forkserver_preload(["tests.simulation.warm"])
     with ProcessPoolExecutor(processes(), mp_context=context, max_tasks_per_child=1) as pool:
         yield from pool.map(share, shares)
 
