@@ -25,6 +25,7 @@ from libs.outbox.mailbox import Move
 from libs.outbox.transaction import Row, Transaction
 from libs.service.batch import Batch, Outcome
 from libs.service.errors import SystemFault
+from libs.service.pace import Pace
 
 State = TypeVar("State")
 
@@ -87,7 +88,7 @@ class Consumption(Generic[State]):
         self._batch_size = batch_size
         self._done = done
         self._room = room
-        self._pace_seconds = pace_seconds
+        self._pace = Pace(pace_seconds)
         self._clock = clock
         self._new_reader = reader
         self._reader: Reader
@@ -192,8 +193,10 @@ class Consumption(Generic[State]):
                 await self._idle()
             await self._check_alarms()
         await self._hint()
-        if records and (rest := began + self._pace_seconds - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(rest)
+        if records:
+            rest = self._pace.rest(len(records), began, asyncio.get_running_loop().time())
+            if rest > 0:
+                await asyncio.sleep(rest)
 
     def _wanted(self, records: Sequence[Record]) -> list[Record]:
         """Drop what is not to be handled: repeats, the record that only proves continuity, alarmed partitions."""

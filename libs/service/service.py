@@ -72,7 +72,8 @@ class Service(Generic[State]):
     Its topics are those of the contracts that it has routes for. `startup` may raise
     StartupRefused. `committed` is told of every committed batch, for waiters in this process; it
     must not raise. `keys` gives the public keys of tokens where they are at hand. Batches begin at
-    least `pace_seconds` apart: a reader that nobody waits for takes what belongs together at once.
+    least `pace_seconds` apart, and further under load: a reader that nobody waits for takes what belongs
+    together at once.
     """
 
     name: str
