@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 
 from libs.contracts.message import Contract
 from libs.outbox.connection import connect, transaction
-from libs.outbox.pipeline import StatementResult
-from libs.outbox.transaction import Row, Transaction
+from libs.outbox.transaction import Result, Row, Transaction
 from libs.service.service import Answer, Service
 from tests.support.builders import a_message
 
@@ -25,11 +24,9 @@ class WatchedTransaction(Transaction):
         super().__init__(connection)
         self.statements: list[str] = []
 
-    async def _execute(
-        self, statement: LiteralString, parameters: Sequence[object]
-    ) -> AsyncCursor[Row] | StatementResult:
+    async def queue(self, statement: LiteralString, parameters: Sequence[object] = ()) -> Result:
         self.statements.append(statement)
-        return await super()._execute(statement, parameters)
+        return await super().queue(statement, parameters)
 
 
 @asynccontextmanager
