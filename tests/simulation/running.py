@@ -30,7 +30,7 @@ from tests.simulation.timing import TIMES
 from tests.simulation.witness import Witness
 from tests.simulation.world import World
 
-ORDERS: Final = 40
+ORDERS: Final = 30
 QUIET_WITHIN_SECONDS: Final = 90.0
 """After the last fault everything must have ended within so much simulated time."""
 LOOK_SECONDS: Final = 0.5
