@@ -46,6 +46,7 @@ class World:
         self.trace = Trace()
         self.faults: Counter[str] = Counter()
         self.slow = 1.0
+        self.slowed = 0
         self.readers = 0
         self.outside = Context()
         self.later, self.soon = self.loop.later, self.loop.soon
