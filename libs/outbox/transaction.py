@@ -32,10 +32,9 @@ class Result:
 
     async def rows(self) -> list[Row]:
         """All rows; waits for this statement and for all that were queued before it."""
-        if self._rows is None:
-            self._rows = await self._cursor.fetchall()
+        rows = await self.fetched()
         await self._transaction.arrived()
-        return self._rows
+        return rows
 
     async def fetched(self) -> list[Row]:
         """All rows, without a look at the transaction's clock."""

@@ -88,10 +88,7 @@ class Instance(NamedTuple, Generic[Data_co]):
     @property
     def foremost(self) -> Flight | None:
         """The flight that will wake first; None once the saga has ended."""
-        flights = self.flights
-        if len(flights) == 1:
-            return flights[0]
-        return min(flights, key=lambda flight: flight.wakes_at, default=None)
+        return min(self.flights, key=lambda flight: flight.wakes_at, default=None)
 
     @property
     def deadline(self) -> datetime | None:

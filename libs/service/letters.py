@@ -40,8 +40,9 @@ def opened(
             continue
         if message is None:
             skipped += 1
-        elif by_id.setdefault(message.id, record) is record:
-            messages.append(message)
-        else:
+        elif message.id in by_id:
             repeats += 1
+        else:
+            messages.append(message)
+            by_id[message.id] = record
     return Letters(messages, by_id, poison, repeats, skipped)

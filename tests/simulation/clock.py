@@ -5,7 +5,6 @@ from asyncio import _set_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
-from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, TypeAlias, TypeVar
@@ -39,24 +38,26 @@ class Task(asyncio.Task[T]):
         return self._number
 
 
-class Handle(list[float]):
-    """What a timer is cancelled by: a list of when it is due, which is empty once it is not to be run.
+class Handle:
+    """What a timer is cancelled by; asyncio's own, without what a debugger would need."""
 
-    Thousands are made in a world, and most are cancelled; a list is made and emptied without a call of Python code.
-    """
+    __slots__ = ("due", "live")
 
-    __slots__ = ()
+    def __init__(self, due: float) -> None:
+        self.due = due
+        self.live = True
 
-    cancel = list.clear
-    """Do not run it."""
+    def cancel(self) -> None:
+        """Do not run it."""
+        self.live = False
 
     def cancelled(self) -> bool:
         """Whether it will not be run."""
-        return not self
+        return not self.live
 
     def when(self) -> float:
         """When it is due."""
-        return self[0]
+        return self.due
 
 
 Work: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context | None]
@@ -67,7 +68,7 @@ Timer: TypeAlias = tuple[float, int, Callable[..., object], tuple[Any, ...], Con
 
 def _unless_cancelled(handle: Handle, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     """Run what may be cancelled between now and when it was due."""
-    if handle:
+    if handle.live:
         callback(*arguments)
 
 
@@ -85,36 +86,21 @@ class Loop(asyncio.BaseEventLoop):
         self._timers: list[Timer] = []
         self._timed = 0
         self.paused = 0
-        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
         Task._numbers = count()
 
     def time(self) -> float:
         """Seconds since the world began."""
         return self.now
 
-    def run_until_complete(  # type: ignore[override] # noqa: C901, PLR0912 - no call but the work's own
-        self, main: "asyncio.Future[T]"
-    ) -> T:
+    def run_until_complete(self, main: "asyncio.Future[T]") -> T:  # type: ignore[override]
         """Live until `main` is done."""
         done: list[object] = []
         main.add_done_callback(done.append)
-        ready, timers = self.ready, self._timers
+        ready = self.ready
         _set_running_loop(self)
         try:
             while not done:
-                if ready:
-                    callback, arguments, context = ready.popleft()
-                elif timers:
-                    when, _, callback, arguments, context, handle = heappop(timers)
-                    if handle is not None:
-                        if not handle:
-                            continue
-                        if self.paused:
-                            callback, arguments = _unless_cancelled, (handle, callback, arguments)
-                    if when > self.now:  # noqa: PLR1730
-                        self.now = when
-                else:
-                    raise StuckError("nothing is due any more")
+                callback, arguments, context = ready.popleft() if ready else self._advanced()
                 try:
                     if context is None:
                         callback(*arguments)
@@ -127,6 +113,18 @@ class Loop(asyncio.BaseEventLoop):
         finally:
             _set_running_loop(None)
         return main.result()
+
+    def _advanced(self) -> Work:
+        """Move the clock to the next timer, and give its work."""
+        timers = self._timers
+        while timers:
+            when, _, callback, arguments, context, handle = heappop(timers)
+            if handle is None or handle.live:
+                self.now = max(self.now, when)
+                if handle is not None and self.paused:
+                    return _unless_cancelled, (handle, callback, arguments), context
+                return callback, arguments, context
+        raise StuckError("nothing is due any more")
 
     @staticmethod
     def _freezes(callback: Callable[..., object], arguments: tuple[Any, ...], context: Context) -> bool:
@@ -144,7 +142,7 @@ class Loop(asyncio.BaseEventLoop):
         if context is not None:
             self.ready.append((callback, arguments, context))
             return None
-        handle = Handle((self.now,))
+        handle = Handle(self.now)
         self.ready.append((_unless_cancelled, (handle, callback, arguments), copy_context()))
         return handle
 
@@ -152,19 +150,13 @@ class Loop(asyncio.BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
     ) -> Handle:
         """Run something after a while."""
-        when = self.now + delay
-        handle = Handle((when,))
-        self._timed += 1
-        if context is None:
-            context = copy_context()
-        heappush(self._timers, (when, self._timed, callback, arguments, context, handle))
-        return handle
+        return self.call_at(self.now + delay, callback, *arguments, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *arguments: Any, context: Context | None = None
     ) -> Handle:
         """Timers lie in a heap of plain tuples, the earliest first, those of one moment in order of their making."""
-        handle = Handle((when,))
+        handle = Handle(when)
         self._timed += 1
         if context is None:
             context = copy_context()
@@ -194,6 +186,10 @@ class Loop(asyncio.BaseEventLoop):
         if process is not None:
             process.adopt(task)
         return task
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """A future of this loop."""
+        return asyncio.Future(loop=self)
 
 
 class Timeout:

@@ -122,28 +122,34 @@ class Connection:
         if not statements:
             return
         cursors, self._cursors, self._statements = self._cursors, [], []
-        session, world = self._session, self._world
-        process = session.process
+        process = self._session.process
         if process is not None and (process.ambush is not None or not process.alive):
             await self._hindered(process)
-        trip = Trip(statements, session)
-        world.later(world.delay(), trip.arrive)
-        timeout = None
-        if not world.network.between(process, session.database.name):
-            timeout = world.loop.call_later(GIVE_UP_SECONDS, trip.give_up)
-        try:
-            answers = await trip.end
-        except (psycopg.Error, asyncio.CancelledError) as error:
-            if session.dead or timeout is not None or isinstance(error, asyncio.CancelledError):
-                self._lose(None)
-            raise
-        finally:
-            if timeout is not None:
-                timeout.cancel()
+        answers = await self._answers(statements)
         for cursor, rows in zip(cursors, answers, strict=True):
             cursor.rows = rows
         if statements[-1][0] == COMMIT:
             cursors[-1].statusmessage, self._open = COMMIT, False
+
+    async def _answers(self, statements: list[tuple[str, Sequence[Any]]]) -> list[Rows]:
+        session, world = self._session, self._world
+        trip = Trip(statements, session)
+        world.later(world.delay(), trip.arrive)
+        timeout = None
+        if not (world.network.whole or world.network.between(session.process, session.database.name)):
+            timeout = world.loop.call_later(GIVE_UP_SECONDS, trip.give_up)
+        try:
+            return await trip.end
+        except psycopg.Error:
+            if session.dead or timeout is not None:
+                self._lose(None)
+            raise
+        except asyncio.CancelledError:
+            self._lose(None)
+            raise
+        finally:
+            if timeout is not None:
+                timeout.cancel()
 
     async def _hindered(self, process: Process) -> None:
         if not process.alive:
@@ -190,9 +196,7 @@ class Trip(Request):
     __slots__ = ("end", "session")
 
     def __init__(self, statements: Sequence[tuple[str, Sequence[Any]]], session: Session) -> None:
-        self.statements = statements
-        self.done: list[Rows] = []
-        self.result: list[Rows] | BaseException | None = None
+        super().__init__(statements)
         self.session = session
         self.end: asyncio.Future[list[Rows]] = session.world.loop.create_future()
 

@@ -201,7 +201,7 @@ class Platform:
         while True:
             await asyncio.sleep(1.0)
             short = [(place, log.start) for place, log in self.broker.logs.items() if log.start]
-            for service, topics in self.readers.items() if short else ():
+            for service, topics in self.readers.items():
                 for place, start in short:
                     if place.topic in topics:
                         self._settle(self.databases[service], place, start)

@@ -232,13 +232,9 @@ async def clock_skew(trouble: Trouble) -> None:
 
 
 async def slow_network(trouble: Trouble) -> None:
-    """Everything takes much longer; two of these at once are one, or a record would be on its way for minutes."""
-    world = trouble.world
-    world.slowed += 1
-    world.slow = 20.0
-    await trouble.wait(0.5, 3.0)
-    world.slowed -= 1
-    world.slow = 20.0 if world.slowed else 1.0
+    """Everything takes much longer."""
+    with trouble.world.slow_network():
+        await trouble.wait(0.5, 3.0)
 
 
 async def provider_silent(trouble: Trouble) -> None:

@@ -133,20 +133,16 @@ class Session:
         requests = self._requests
         while requests and not self.dead:
             request = requests[0]
-            done = request.done
-            before = request.statements[len(done) - 1][0] if done else BEGIN
+            statements, done = request.statements, request.done
             try:
-                for statement, parameters in request.statements[len(done) :]:
-                    if self.lost:
-                        break
+                while (number := len(done)) < len(statements) and not self.lost:
                     if self._rested or self._waits_for is not None:
                         self._rested = False
-                    elif before != BEGIN and self._chance() < YIELDS:
+                    elif number and statements[number - 1][0] != BEGIN and self._chance() < YIELDS:
                         self._rested = True
                         self.world.later(self.world.delay(), self._serve)
                         return
-                    done.append(self._execute(statement, parameters))
-                    before = statement
+                    done.append(self._execute(*statements[number]))
             except Waiting as waiting:
                 self._wait(waiting.lock)
                 return
@@ -178,8 +174,7 @@ class Session:
             tx.snapshot = database.version
             if database.refuse and self.begun:
                 raise database.mishap()
-        if tx.before:
-            tx.before.clear()  # what was written from now on belongs to this statement
+        tx.begin_statement()
         try:
             rows = handler(tx, parameters)
         except Waiting:

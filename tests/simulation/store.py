@@ -92,7 +92,7 @@ class Waiting(Exception):  # noqa: N818 - what a statement does
 class Tx:
     """A transaction in progress, as the statements' handlers see it."""
 
-    __slots__ = ("_held", "_tables", "before", "database", "session", "snapshot", "writes")
+    __slots__ = ("_before", "_held", "_tables", "database", "session", "snapshot", "writes")
 
     def __init__(self, session: "Session") -> None:
         self.session = session
@@ -101,7 +101,7 @@ class Tx:
         self.snapshot = 0
         self._tables = session.database.tables
         self._held: list[tuple[str, Key]] = []
-        self.before: list[tuple[str, Key, Any]] = []
+        self._before: list[tuple[str, Key, Any]] = []
         """What the statement in progress has written over: table, key, row."""
 
     @property
@@ -168,8 +168,7 @@ class Tx:
         """Insert a row, unless one with a key of its is there. Raises Waiting while another may insert that key."""
         target = self._tables[table]
         key = target.key(row)
-        mine = self.writes.get(table)
-        if (key in target.rows or (mine is not None and key in mine)) and self._present(target, key):
+        if self._present(target, key):
             return False
         self.take(table, key)
         for unique in target.unique:
@@ -208,9 +207,13 @@ class Tx:
         self.database.numbers[sequence] = given
         return given
 
+    def begin_statement(self) -> None:
+        """What is written from now on belongs to the next statement."""
+        self._before.clear()
+
     def undo_statement(self) -> None:
         """The statement will be done from its beginning, and must not meet its own rows."""
-        for table, key, row in reversed(self.before):
+        for table, key, row in reversed(self._before):
             mine = self.writes[table]
             if row is not _UNWRITTEN:
                 mine[key] = row
@@ -218,7 +221,7 @@ class Tx:
                 del mine[key]
                 if not mine:
                     del self.writes[table]
-        self.before.clear()
+        self._before.clear()
 
     def end(self) -> None:
         """Let go of all locks."""
@@ -236,7 +239,7 @@ class Tx:
         mine = self.writes.get(target.name)
         if mine is None:
             mine = self.writes[target.name] = {}
-        self.before.append((target.name, key, mine.get(key, _UNWRITTEN)))
+        self._before.append((target.name, key, mine.get(key, _UNWRITTEN)))
         mine[key] = row
 
     def _present(self, target: Table, key: Key) -> bool:

@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ from tests.simulation.shortcuts import uuid_of
 
 LOG: Final = "log"
 """What services say themselves; it is in a trace only when somebody wants to read it."""
+SLOW: Final = 20.0
+"""Times the usual delay, where the network is slow."""
 BEGINNING: Final = datetime.fromtimestamp(EPOCH, UTC)
 
 
@@ -46,7 +49,7 @@ class World:
         self.trace = Trace()
         self.faults: Counter[str] = Counter()
         self.slow = 1.0
-        self.slowed = 0
+        self._slowed = 0
         self.readers = 0
         self.outside = Context()
         self.later, self.soon = self.loop.later, self.loop.soon
@@ -80,6 +83,17 @@ class World:
         self._ids += 1
         rest = self.chance.getrandbits(62)
         return MessageId(uuid_of(millis << 80 | 0x7 << 76 | (self._ids & 0xFFF) << 64 | 0b10 << 62 | rest))
+
+    @contextmanager
+    def slow_network(self) -> Iterator[None]:
+        """Everything takes much longer; two at once are one, or a record would be on its way for minutes."""
+        self._slowed += 1
+        self.slow = SLOW
+        try:
+            yield
+        finally:
+            self._slowed -= 1
+            self.slow = SLOW if self._slowed else 1.0
 
     def delay(self) -> float:
         """How long a packet takes: a fraction of a millisecond, now and then much longer."""
