@@ -17,6 +17,8 @@ from psycopg.generators import send
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
+from libs.outbox.shape import set_statement
+
 _BINARY: Final = Format.BINARY
 _PLACEHOLDER: Final = re.compile("%[s%]")
 
@@ -176,20 +178,35 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         pipeline = self._buffered
         if pipeline is None:
             raise LookupError("statements are sent within a pipeline")
+        text: str = statement
+        casts: tuple[int, ...] = ()
+        if (columns := set_statement(statement)) is not None:
+            shape, parameters = columns.fitted(parameters)
+            text, casts = shape or (text, casts)
         given = self._transformer
         values = given.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
-        key = statement, tuple(given.types or ())
-        name = self.prepared.get(key)
-        if name is None:
-            # Until the server has said that it has the statement, each time a new name.
-            name = b"s%d" % next(self._numbers)
-            self.pgconn.send_prepare(name, numbered(statement), param_types=key[1])
-            pipeline.expect(StatementResult(self, (key, name)))
+        types = tuple(given.types or ())
+        name = self.prepared.get((text, types)) or self._statement_name(pipeline, text, types, casts)
         self.pgconn.send_query_prepared(name, values, param_formats=given.formats, result_format=_BINARY)
         self.statements.sent += 1
         result = StatementResult(self)
         pipeline.expect(result)
         return result
+
+    def _statement_name(
+        self, pipeline: BufferedPipeline, text: str, types: tuple[int, ...], casts: tuple[int, ...]
+    ) -> bytes:
+        """Prepare a statement whose parameters have these types, and of those that are null the types of casts."""
+        key = text, tuple(given or cast for given, cast in zip(types, casts, strict=True)) if casts else types
+        name = self.prepared.get(key)
+        if name is not None:
+            self.prepared[text, types] = name
+        else:
+            # Until the server has said that it has the statement, each time a new name.
+            name = b"s%d" % next(self._numbers)
+            self.pgconn.send_prepare(name, numbered(text), param_types=key[1])
+            pipeline.expect(StatementResult(self, (key, name)))
+        return name
 
     async def fetch(self) -> None:
         """Wait for the results of all that was sent. Raises the first error among them."""
