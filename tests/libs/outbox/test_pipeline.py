@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -65,6 +67,45 @@ async def test_a_statement_is_prepared_once_for_each_types_of_its_parameters(con
         )
     assert rows == [(1,)]
     assert await noted(connection) == [1, 2, 3]
+
+
+ENTER = (
+    "INSERT INTO named SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS new (id, name, at)"
+)
+
+
+async def test_a_batch_of_one_writes_what_it_would_have_written_as_a_set(connection: Connection) -> None:
+    async with transaction(connection) as tx:
+        await tx.queue("CREATE TEMPORARY TABLE named (id uuid, name text, at timestamptz)")
+    now, ids = datetime.now(UTC), [uuid4() for _ in range(5)]
+    async with transaction(connection) as tx:
+        await tx.queue(ENTER, [ids[:1], ["alone"], [now]])
+        await tx.queue(ENTER, [ids[1:3], ["first", None], [None, now]])
+        await tx.queue(ENTER, [ids[3:4], [None], [now]])
+        await tx.queue(ENTER, [[], [], []])
+    async with transaction(connection) as tx:
+        await tx.queue(ENTER, [ids[4:], [None], [None]])
+        rows = await tx.fetch("SELECT id, name, at FROM named")
+    assert rows == [
+        (ids[0], "alone", now),
+        (ids[1], "first", None),
+        (ids[2], None, now),
+        (ids[3], None, now),
+        (ids[4], None, None),
+    ]
+
+
+async def test_a_batch_of_one_is_prepared_once_whatever_of_it_is_null(connection: Connection) -> None:
+    async with transaction(connection) as tx:
+        await tx.queue("CREATE TEMPORARY TABLE named (id uuid, name text, at timestamptz)")
+    for name, at in (("full", datetime.now(UTC)), (None, None), ("half", None), (None, datetime.now(UTC))):
+        async with transaction(connection) as tx:
+            await tx.queue(ENTER, [[uuid4()], [name], [at]])
+    async with transaction(connection) as tx:
+        rows = await tx.fetch(
+            "SELECT parameter_types::text FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO named%%'"
+        )
+    assert rows == [('{uuid,text,"timestamp with time zone"}',)]
 
 
 async def test_an_error_undoes_the_transaction_and_the_connection_goes_on(connection: Connection) -> None:
