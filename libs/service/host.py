@@ -22,7 +22,7 @@ from libs.service.database import Database
 from libs.service.engine import Engine, Ports, new_message_id
 from libs.service.errors import StartupRefused
 from libs.service.http import Server, build, listen, server
-from libs.service.memory import settle
+from libs.service.memory import settle, stay_settled
 from libs.service.metrics import Metrics
 from libs.service.runtime import Runtime
 from libs.service.service import Service
@@ -206,9 +206,13 @@ async def run(*services: Service[Any]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    async with _refused_alone(), asyncio.TaskGroup() as group:
-        for host in hosts:
-            group.create_task(host.run())
+    settling = asyncio.create_task(stay_settled())
+    try:
+        async with _refused_alone(), asyncio.TaskGroup() as group:
+            for host in hosts:
+                group.create_task(host.run())
+    finally:
+        settling.cancel()
 
 
 __all__ = ["Host", "StartupRefused", "new_message_id", "run"]

@@ -1,5 +1,6 @@
-"""What start-up leaves in memory, put in order for the long run."""
+"""What a process keeps in memory, put in order for the long run."""
 
+import asyncio
 import ctypes
 import gc
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 LARGE_PAGE: Final = 2 << 20
+AGAIN_SECONDS: Final = 10.0
 _MADV_COLLAPSE: Final = 25
 
 
@@ -21,6 +23,13 @@ def settle() -> None:
     use_large_pages()
 
 
+async def stay_settled() -> None:
+    """Use large pages for what was added since, now and then, until cancelled."""
+    while True:
+        await asyncio.sleep(AGAIN_SECONDS)
+        await asyncio.to_thread(use_large_pages)
+
+
 def use_large_pages() -> None:
     """Ask for large pages under what lies in memory now (madvise(2), MADV_COLLAPSE, Linux 6.1); no answer is none.
 
@@ -28,16 +37,19 @@ def use_large_pages() -> None:
     the last one. On a virtual machine each of them is looked up twice (nested paging).
     """
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
-    if madvise is None:
+    maps = Path("/proc/self/maps")
+    if madvise is None or not maps.exists():
         return
-    for start in _large_pages():
-        madvise(ctypes.c_void_p(start), ctypes.c_size_t(LARGE_PAGE), _MADV_COLLAPSE)
+    for start, length in _large_pages(maps.read_text()):
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_COLLAPSE)
 
 
-def _large_pages() -> Iterator[int]:
-    """Where a large page fits into memory of our own that no file lies behind (proc_pid_maps(5))."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+def _large_pages(maps: str) -> Iterator[tuple[int, int]]:
+    """Where large pages fit into memory of our own that no file lies behind (proc_pid_maps(5)): address and length."""
+    for line in maps.splitlines():
         addresses, permissions, _offset, _device, _inode, *name = line.split(maxsplit=5)
         if permissions == "rw-p" and name in ([], ["[heap]"]):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            yield from range(-(-start // LARGE_PAGE) * LARGE_PAGE, end - LARGE_PAGE + 1, LARGE_PAGE)
+            first, behind = -(-start // LARGE_PAGE) * LARGE_PAGE, end // LARGE_PAGE * LARGE_PAGE
+            if first < behind:
+                yield first, behind - first
