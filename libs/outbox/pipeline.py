@@ -1,6 +1,5 @@
 """Connections whose statements travel together, when somebody waits, instead of one by one; and are counted."""
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,10 +16,9 @@ from psycopg.generators import send
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
-from libs.outbox.shape import set_statement
+from libs.outbox.shape import PLACEHOLDER, set_statement
 
 _BINARY: Final = Format.BINARY
-_PLACEHOLDER: Final = re.compile("%[s%]")
 
 
 @dataclass(slots=True)
@@ -181,8 +179,7 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         text: str = statement
         casts: tuple[int, ...] = ()
         if (columns := set_statement(statement)) is not None:
-            shape, parameters = columns.fitted(parameters)
-            text, casts = shape or (text, casts)
+            (text, casts), parameters = columns.fitted(parameters)
         given = self._transformer
         values = given.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
         types = tuple(given.types or ())
@@ -223,4 +220,4 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
 def numbered(statement: str) -> bytes:
     """The statement with the server's placeholders."""
     numbers = count(1)
-    return _PLACEHOLDER.sub(lambda m: "%" if m[0] == "%%" else f"${next(numbers)}", statement).encode()
+    return PLACEHOLDER.sub(lambda m: "%" if m[0] == "%%" else f"${next(numbers)}", statement).encode()

@@ -10,22 +10,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from psycopg.postgres import types as known_types
+
 _COLUMNS: Final = re.compile(
     r"(?P<clause>\bFROM|\bSELECT)\s+unnest\((?P<columns>\s*%s::\w+\[\](?:\s*,\s*%s::\w+\[\])*\s*)\)"
     r"(?P<numbered>\s+WITH\s+ORDINALITY)?(?P<named>\s+AS\b)?"
 )
 _CAST: Final = re.compile(r"%s::(\w+)\[\]")
-_PLACEHOLDER: Final = re.compile("%[s%]")
-_OIDS: Final = {
-    "boolean": 16,
-    "bytea": 17,
-    "bigint": 20,
-    "text": 25,
-    "timestamptz": 1184,
-    "uuid": 2950,
-    "jsonb": 3802,
-}
-"""pg_type.dat; what is not among these the server finds out."""
+PLACEHOLDER: Final = re.compile("%[s%]")
 
 
 class Columns(NamedTuple):
@@ -51,15 +43,16 @@ class SetStatement:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._written = Shape(text, ())
         self._found = list(_COLUMNS.finditer(text))
         self._shapes: dict[Lone, Shape] = {}
         self.groups = tuple(self._columns(found) for found in self._found)
 
-    def fitted(self, parameters: Sequence[Any]) -> tuple[Shape | None, Sequence[Any]]:
-        """The shape for these parameters, and they in it; None for the shape as it is written."""
+    def fitted(self, parameters: Sequence[Any]) -> tuple[Shape, Sequence[Any]]:
+        """The shape for these parameters, and they in it; the shape as it is written has no types."""
         lone = tuple(all(len(column) == 1 for column in parameters[g.first : g.end]) for g in self.groups)
         if True not in lone:
-            return None, parameters
+            return self._written, parameters
         fitting = list(parameters)
         for group, alone in zip(self.groups, lone, strict=True):
             if alone:
@@ -80,9 +73,7 @@ class SetStatement:
             if alone:
                 parts += [self._text[at : found.start()], _row(found)]
                 at = found.end()
-                types[group.first : group.end] = [
-                    _OIDS.get(cast, 0) for cast in _CAST.findall(found["columns"])
-                ]
+                types[group.first : group.end] = [_oid(cast) for cast in _CAST.findall(found["columns"])]
         return Shape("".join([*parts, self._text[at:]]), tuple(types))
 
 
@@ -101,5 +92,10 @@ def _row(found: re.Match[str]) -> str:
     return f"FROM (VALUES ({row}{number})) AS{'' if found['named'] else ' lone'}"
 
 
+def _oid(cast: str) -> int:
+    known = known_types.get(cast)
+    return 0 if known is None else known.oid  # 0: the server finds out
+
+
 def _placeholders(text: str) -> int:
-    return sum(found[0] == "%s" for found in _PLACEHOLDER.finditer(text))
+    return sum(found[0] == "%s" for found in PLACEHOLDER.finditer(text))
