@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from psycopg.sql import SQL
 
 from libs.contracts.message import Event
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
@@ -23,7 +23,6 @@ from libs.service.errors import StartupRefused, SystemFault
 from libs.service.runtime import Runtime
 from order_saga.domain import Book, Case, Desk, Due, JournalLine, Operate
 from order_saga.recollection import Left, Recollection
-from order_saga.tables import saga_journal, sagas
 
 NOTHING: Final = Recollection(most=0)
 NEVER: Final[Mapping[int, Gap]] = MappingProxyType({})
@@ -95,30 +94,48 @@ CENSUS: Final = """
     SELECT status, parked_at IS NOT NULL, count(*) FROM sagas WHERE finished_at IS NULL GROUP BY 1, 2
 """
 
-_SHOWN: Final = (
-    sagas.c.id.label("saga_id"),
-    sagas.c.type,
-    sagas.c.version,
-    sagas.c.business_key.label("order_id"),
-    *(
-        sagas.c[name]
-        for name in (
-            "partition",
-            "status",
-            "parked_at",
-            "step",
-            "attempt",
-            "awaiting",
-            "deadline",
-            "revision",
-            "reason_code",
-            "started_at",
-            "updated_at",
-            "finished_at",
-        )
-    ),
+SAGA_COLUMNS: Final = (
+    "saga_id",
+    "type",
+    "version",
+    "order_id",
+    "partition",
+    "status",
+    "parked_at",
+    "step",
+    "attempt",
+    "awaiting",
+    "deadline",
+    "revision",
+    "reason_code",
+    "started_at",
+    "updated_at",
+    "finished_at",
 )
-_LINE: Final = tuple(column for column in saga_journal.c if column.name != "saga_id")
+JOURNAL_COLUMNS: Final = ("revision", "seq", "at", "kind", "step", "attempt", "message_id", "detail")
+LISTED: Final = SQL("""
+    SELECT id, type, version, business_key, partition, status, parked_at, step, attempt, awaiting, deadline, revision,
+        reason_code, started_at, updated_at, finished_at
+    FROM sagas WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s
+""")
+SAGA: Final = """
+    SELECT id, type, version, business_key, partition, status, parked_at, step, attempt, awaiting, deadline, revision,
+        reason_code, started_at, updated_at, finished_at, data
+    FROM sagas WHERE id = %s::uuid
+"""
+JOURNAL_OF: Final = """
+    SELECT revision, seq, at, kind, step, attempt, message_id, detail
+    FROM saga_journal WHERE saga_id = %s::uuid ORDER BY revision, seq
+"""
+_WHERE: Final = MappingProxyType(
+    {
+        "status": SQL("status = %(status)s::text"),
+        "type": SQL("type = %(type)s::text"),
+        "step": SQL("step = %(step)s::text"),
+        "older_than": SQL("started_at < now() - %(older_than)s::interval"),
+        "after": SQL("id < %(after)s::uuid"),
+    }
+)
 
 
 async def load(
@@ -347,33 +364,27 @@ async def listed(
     after: UUID | None,
 ) -> list[dict[str, Any]]:
     """Sagas that fit, newest id first, one more than `limit` where there are more."""
-    query = select(*_SHOWN).order_by(sagas.c.id.desc()).limit(limit + 1)
+    asked = {
+        "status": None if status == "parked" else status,
+        "type": type,
+        "step": step,
+        "older_than": None if older_than is None else timedelta(seconds=older_than),
+        "after": after,
+    }
+    conditions = [condition for name, condition in _WHERE.items() if asked[name] is not None]
     if status == "parked":
-        query = query.where(sagas.c.parked_at.is_not(None))
-    elif status is not None:
-        query = query.where(sagas.c.status == status)
+        conditions.append(SQL("parked_at IS NOT NULL"))
     if status in {"parked", "running", "compensating"}:
-        query = query.where(sagas.c.finished_at.is_(None))
-    if type is not None:
-        query = query.where(sagas.c.type == type)
-    if step is not None:
-        query = query.where(sagas.c.step == step)
-    if older_than is not None:
-        query = query.where(sagas.c.started_at < func.now() - timedelta(seconds=older_than))
-    if after is not None:
-        query = query.where(sagas.c.id < after)
-    return _named(_SHOWN, await tx.select(query))
+        conditions.append(SQL("finished_at IS NULL"))
+    query = LISTED.format(conditions=SQL(" AND ").join(conditions or [SQL("true")]))
+    return _named(SAGA_COLUMNS, await tx.select(query, asked | {"limit": limit + 1}))
 
 
 async def shown(tx: Transaction, saga_id: SagaId) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """A saga with what it knows, and its journal."""
-    columns = (*_SHOWN, sagas.c.data)
-    found = _named(columns, await tx.select(select(*columns).where(sagas.c.id == saga_id)))
-    lines = select(*_LINE).where(saga_journal.c.saga_id == saga_id)
-    journal = await tx.select(lines.order_by(saga_journal.c.revision, saga_journal.c.seq))
-    return (found[0] if found else None), _named(_LINE, journal)
+    found = _named((*SAGA_COLUMNS, "data"), await tx.fetch(SAGA, [saga_id]))
+    return (found[0] if found else None), _named(JOURNAL_COLUMNS, await tx.fetch(JOURNAL_OF, [saga_id]))
 
 
-def _named(columns: Sequence[ColumnElement[Any]], rows: Iterable[Row]) -> list[dict[str, Any]]:
-    names = [str(column.key) for column in columns]
+def _named(names: Sequence[str], rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,22 +1,21 @@
 """All SQL of the catalogue: what a batch asks for, the pages that customers turn, and the operators' changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Column, Select, Text, Uuid, collate, func, literal, select, tuple_
+from psycopg.sql import SQL, Composable
 
 from libs.contracts.product import ValidateProducts
 from libs.contracts.values import CategoryId, Money, ProductId
 from libs.messaging.message import Message
 from libs.outbox.transaction import Row, Transaction
-from product import tables
 from product.domain import Catalogue, Category, Listed, Product
 
 Sort: TypeAlias = Literal["name", "-name", "price", "-price", "newest"]
-Selected = TypeVar("Selected", bound=Select[Any])
 
 PRODUCTS: Final = "SELECT id, name, price_minor, currency, active FROM products WHERE id = ANY(%s::uuid[])"
 PRODUCT: Final = """
@@ -43,14 +42,30 @@ ADD_CATEGORY: Final = """
     INSERT INTO categories (id, name) VALUES (%s::uuid, %s::text) ON CONFLICT (folded) DO NOTHING RETURNING id
 """
 
-_SORTS: Final[dict[Sort, tuple[Column[Any], bool]]] = {
-    "name": (tables.products.c.folded, False),
-    "-name": (tables.products.c.folded, True),
-    "price": (tables.products.c.price_minor, False),
-    "-price": (tables.products.c.price_minor, True),
-    "newest": (tables.products.c.created_at, True),
-}
-"""By which column, and whether from its highest value down."""
+PAGE: Final = SQL("""
+    SELECT id, name, price_minor, currency, active, category_id, {by}
+    FROM products WHERE {conditions} ORDER BY {by} {direction}, id {direction} LIMIT %(limit)s
+""")
+CATEGORIES: Final = SQL("""
+    SELECT id, name, folded FROM categories WHERE {conditions} ORDER BY folded, id LIMIT %(limit)s
+""")
+
+_BEHIND: Final = MappingProxyType(
+    {
+        "ASC": SQL("({by}, id) > (%(value)s, %(id)s::uuid)"),
+        "DESC": SQL("({by}, id) < (%(value)s, %(id)s::uuid)"),
+    }
+)
+_SORTS: Final[Mapping[Sort, tuple[SQL, Literal["ASC", "DESC"]]]] = MappingProxyType(
+    {
+        "name": (SQL("folded"), "ASC"),
+        "-name": (SQL("folded"), "DESC"),
+        "price": (SQL("price_minor"), "ASC"),
+        "-price": (SQL("price_minor"), "DESC"),
+        "newest": (SQL("created_at"), "DESC"),
+    }
+)
+"""By which column, and from its lowest or its highest value on; among equals in the same order of ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,33 +105,24 @@ async def page(
     tx: Transaction, search: Search, limit: int, after: Place | None
 ) -> tuple[list[Listed], Place | None]:
     """At most `limit` products, and the place where the next page begins, if there is one."""
-    products = tables.products
-    column, descending = _SORTS[search.sort]
-    statement = select(
-        products.c.id,
-        products.c.name,
-        products.c.price_minor,
-        products.c.currency,
-        products.c.active,
-        products.c.category_id,
-        column,
-    ).where(products.c.active)
+    by, direction = _SORTS[search.sort]
+    conditions: list[Composable] = [SQL("active")]
     if search.category_id is not None:
-        statement = statement.where(products.c.category_id == search.category_id)
+        conditions.append(SQL("category_id = %(category)s::uuid"))
     if search.text:
-        text = func.casefold(collate(literal(search.text, Text), "pg_unicode_fast"))
-        statement = statement.where(func.strpos(products.c.folded, text) > 0)
-    keyset = _keyset(statement, column, products.c.id, after, descending=descending)
-    rows = await tx.select(keyset.limit(limit + 1))
+        conditions.append(SQL("strpos(folded, casefold(%(text)s::text COLLATE pg_unicode_fast)) > 0"))
+    if after is not None:
+        conditions.append(_BEHIND[direction].format(by=by))
+    query = PAGE.format(conditions=SQL(" AND ").join(conditions), by=by, direction=SQL(direction))
+    asked = {"category": search.category_id, "text": search.text}
+    rows = await tx.select(query, asked | _from(after, limit))
     return [_listed(row) for row in rows[:limit]], _next(rows, limit)
 
 
 async def categories(tx: Transaction, limit: int, after: Place | None) -> tuple[list[Category], Place | None]:
     """At most `limit` categories by name, and the place where the next page begins, if there is one."""
-    columns = tables.categories.c
-    statement = select(columns.id, columns.name, columns.folded)
-    keyset = _keyset(statement, columns.folded, columns.id, after, descending=False)
-    rows = await tx.select(keyset.limit(limit + 1))
+    behind = SQL("true") if after is None else _BEHIND["ASC"].format(by=SQL("folded"))
+    rows = await tx.select(CATEGORIES.format(conditions=behind), _from(after, limit))
     return [Category(CategoryId(row[0]), row[1]) for row in rows[:limit]], _next(rows, limit)
 
 
@@ -169,17 +175,10 @@ async def add_category(tx: Transaction, new: Category) -> bool:
     return bool(await tx.fetch(ADD_CATEGORY, [new.id, new.name]))
 
 
-def _keyset(
-    statement: Selected, column: Column[Any], key: Column[Any], after: Place | None, *, descending: bool
-) -> Selected:
-    """Rows behind `after`, in the order of the column, among equals in that of the key."""
-    if after is not None:
-        here = tuple_(column, key)
-        there = tuple_(literal(after.value, column.type), literal(after.id, Uuid))
-        statement = statement.where(here < there if descending else here > there)
-    if descending:
-        return statement.order_by(column.desc(), key.desc())
-    return statement.order_by(column, key)
+def _from(after: Place | None, limit: int) -> dict[str, object]:
+    """Parameters of a page: the place that it lies behind, and one row more than it shows."""
+    place: dict[str, object] = {} if after is None else {"value": after.value, "id": after.id}
+    return place | {"limit": limit + 1}
 
 
 def _next(rows: Sequence[Row], limit: int) -> Place | None:

@@ -1,16 +1,13 @@
 """One database transaction, with its statements pipelined."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString, TypeAlias
 
 from psycopg import AsyncConnection, AsyncCursor
-from sqlalchemy import Select
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from psycopg.sql import Composed
 
 from libs.outbox.pipeline import Connection, StatementResult
-
-_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -114,9 +111,8 @@ class Transaction:
         """Send a statement and wait for its rows."""
         return await (await self.queue(statement, parameters)).rows()
 
-    async def select(self, statement: Select[Any]) -> list[Row]:
-        """Run a query that SQLAlchemy Core built."""
-        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    async def select(self, query: Composed, parameters: Mapping[str, object]) -> list[Row]:
+        """Run a query whose shape depends on what is asked; it is not kept prepared."""
         cursor = self._connection.cursor(binary=True)
-        await cursor.execute(str(compiled).encode(), compiled.params)
+        await cursor.execute(query, parameters)
         return await Result(self, cursor).rows()

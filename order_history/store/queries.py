@@ -1,21 +1,20 @@
 """The SQL that answers questions; the owner is part of every query about an order's contents."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true, tuple_
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from psycopg.sql import SQL, Composable
 
 from libs.contracts.values import MessageId, OrderId, PaymentId, PaymentMethodId, ProductId, UserId
 from libs.outbox.transaction import Row, Transaction
 from order_history.domain.history import EventName, PaymentStage, Status
-from order_history.tables import order_timeline, orders
 
 Sort: TypeAlias = Literal["-created_at", "created_at", "-total", "total"]
 
-ORDER: Final = """
+_FOUND: Final = """
     SELECT orders.order_id, status, reason_code, reason, lines, total_minor, currency,
            payment_id, payment_method_id, payment_rank, created_at, updated_at,
            told.events, told.ids, told.times, told.details
@@ -24,14 +23,38 @@ ORDER: Final = """
                array_agg(at ORDER BY arrived) AS times, array_agg(detail ORDER BY arrived) AS details
         FROM order_timeline WHERE order_timeline.order_id = orders.order_id
     ) AS told ON true
-    WHERE orders.order_id = %s::uuid AND user_id = %s::uuid
 """
+ORDER: Final = _FOUND + "WHERE orders.order_id = %s::uuid AND user_id = %s::uuid"
+PAGE: Final = SQL(
+    _FOUND + "WHERE {conditions} ORDER BY {by} {direction}, orders.order_id {direction} LIMIT %(limit)s"
+)
 STATUSES: Final = """
     SELECT order_id, status FROM orders WHERE order_id = ANY(%s::uuid[]) AND user_id IS NOT NULL
 """
 NEWEST_ARRIVALS: Final = """
     SELECT order_id, max(arrived) FROM order_timeline WHERE order_id = ANY(%s::uuid[]) GROUP BY order_id
 """
+
+_WHERE: Final[Mapping[str, SQL]] = MappingProxyType(
+    {
+        "status": SQL("status = %(status)s::text"),
+        "created_from": SQL("created_at >= %(created_from)s::timestamptz"),
+        "created_to": SQL("created_at < %(created_to)s::timestamptz"),
+        "product_id": SQL(
+            "lines @> jsonb_build_array(jsonb_build_object('product_id', %(product_id)s::uuid))"
+        ),
+        "min_total": SQL("total_minor >= %(min_total)s::bigint"),
+        "max_total": SQL("total_minor <= %(max_total)s::bigint"),
+    }
+)
+_BY_TIME: Final = (SQL("created_at"), SQL("%(created_at)s::timestamptz"))
+_BY_TOTAL: Final = (SQL("coalesce(total_minor, 0)"), SQL("%(total)s::bigint"))
+_BEHIND: Final = MappingProxyType(
+    {
+        "ASC": SQL("({by}, orders.order_id) > ({place}, %(order_id)s::uuid)"),
+        "DESC": SQL("({by}, orders.order_id) < ({place}, %(order_id)s::uuid)"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +126,17 @@ async def page(
     tx: Transaction, owner: UserId, filters: Filters, sort: Sort, limit: int, after: Cursor | None
 ) -> Page:
     """The owner's orders, sorted, from behind the cursor on; an order without a total counts as zero."""
-    statement = _sorted(_own(owner, filters), sort, after).limit(limit + 1)
-    found = [_found(row) for row in await tx.select(statement)]
+    asked = asdict(filters)
+    conditions: list[Composable] = [SQL("user_id = %(owner)s::uuid")]
+    conditions += [condition for name, condition in _WHERE.items() if asked[name] is not None]
+    by, place = _BY_TOTAL if sort.endswith("total") else _BY_TIME
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    if after is not None:
+        conditions.append(_BEHIND[direction].format(by=by, place=place))
+        asked |= {"created_at": after.created_at, "total": after.total, "order_id": after.order_id}
+    query = PAGE.format(conditions=SQL(" AND ").join(conditions), by=by, direction=SQL(direction))
+    rows = await tx.select(query, asked | {"owner": owner, "limit": limit + 1})
+    found = [_found(row) for row in rows]
     if len(found) <= limit:
         return Page(found, None)
     last = found[limit - 1]
@@ -121,67 +153,6 @@ async def statuses(tx: Transaction, order_ids: Sequence[OrderId]) -> dict[OrderI
 async def newest_arrivals(tx: Transaction, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
     """A number for each order that grows with every new line of its timeline."""
     return dict(await tx.fetch(NEWEST_ARRIVALS, [order_ids]))
-
-
-def _own(owner: UserId, filters: Filters) -> Select[Any]:
-    line = order_timeline.c
-    in_order = [aggregate_order_by(c, line.arrived) for c in (line.event, line.ce_id, line.at, line.detail)]
-    told = (
-        select(*(func.array_agg(c).label(f"c{n}") for n, c in enumerate(in_order)))
-        .where(line.order_id == orders.c.order_id)
-        .lateral("told")
-    )
-    mine = orders.c
-    statement = (
-        select(
-            mine.order_id,
-            mine.status,
-            mine.reason_code,
-            mine.reason,
-            mine.lines,
-            mine.total_minor,
-            mine.currency,
-            mine.payment_id,
-            mine.payment_method_id,
-            mine.payment_rank,
-            mine.created_at,
-            mine.updated_at,
-            *told.c,
-        )
-        .select_from(orders.outerjoin(told, true()))
-        .where(mine.user_id == owner)
-    )
-    return statement.where(*_conditions(filters))
-
-
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    mine, conditions = orders.c, list[ColumnElement[bool]]()
-    if filters.status is not None:
-        conditions.append(mine.status == filters.status)
-    if filters.created_from is not None:
-        conditions.append(mine.created_at >= filters.created_from)
-    if filters.created_to is not None:
-        conditions.append(mine.created_at < filters.created_to)
-    if filters.product_id is not None:
-        product = func.jsonb_build_object("product_id", cast(str(filters.product_id), Text))
-        conditions.append(mine.lines.contains(func.jsonb_build_array(product)))
-    if filters.min_total is not None:
-        conditions.append(mine.total_minor >= filters.min_total)
-    if filters.max_total is not None:
-        conditions.append(mine.total_minor <= filters.max_total)
-    return conditions
-
-
-def _sorted(statement: Select[Any], sort: Sort, after: Cursor | None) -> Select[Any]:
-    key: ColumnElement[Any] = (
-        func.coalesce(orders.c.total_minor, 0) if sort.endswith("total") else orders.c.created_at
-    )
-    columns = (key, orders.c.order_id)
-    if after is not None:
-        place = tuple_(literal(after.total if after.created_at is None else after.created_at), after.order_id)
-        here = tuple_(*columns)
-        statement = statement.where(here < place if sort.startswith("-") else here > place)
-    return statement.order_by(*(c.desc() if sort.startswith("-") else c.asc() for c in columns))
 
 
 def _found(row: Row) -> Found:

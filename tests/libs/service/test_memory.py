@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from libs.service.command import SERVICES
+
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 KEPT_MIB = 32
 SCRIPT = f"""
@@ -52,3 +54,12 @@ def test_what_is_kept_lies_in_large_pages_and_what_start_up_made_is_left_out_of_
     assert int(settled) - int(before) >= KEPT_MIB // 2 * 1024
     assert fewer == "True"
     assert int(later) - int(grown) >= KEPT_MIB // 2 * 1024
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_only_the_schema_needs_is_in_no_services_memory(service: str) -> None:
+    script = f"import sys, libs.service.command, {service}.app; print(sorted({{'sqlalchemy', 'alembic'}} & set(sys.modules)))"
+
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert said.strip() == "[]"
