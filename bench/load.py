@@ -30,6 +30,7 @@ class Generator:
         self._client = client
         self._ends = ends
         self._random = random.Random(plan.seed)  # noqa: S311 - load, not secrets
+        self._arrivals = random.Random(plan.seed)  # noqa: S311 - of its own: every run has the same schedule
         self._solvent = [buyer for buyer in plan.buyers if buyer.solvent]
         self._broke = [buyer for buyer in plan.buyers if not buyer.solvent] or self._solvent
         self._left = plan.orders
@@ -115,7 +116,7 @@ class Generator:
         due = start
         while due < until and self._take():
             yield due
-            due += self._random.expovariate(self._plan.rate)
+            due += self._arrivals.expovariate(self._plan.rate)
 
 
 async def generate(plan: Plan) -> Outcome:

@@ -72,10 +72,10 @@ class Meter:
 
     @classmethod
     async def started(cls, stack: Stack, beside: Mapping[str, Twin] = NOBODY) -> "Meter":
-        """Read both now."""
+        """Read the books and then the counters: adding up a million orders is not the load's cost."""
         info = stack.info
-        counted = await counters.read(_with(info, beside))
-        return cls(stack, beside, counted, await opened(info.postgres_admin))
+        before = await opened(info.postgres_admin)
+        return cls(stack, beside, await counters.read(_with(info, beside)), before)
 
     @property
     def info(self) -> StackInfo:
