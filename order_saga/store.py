@@ -113,16 +113,11 @@ SAGA_COLUMNS: Final = (
     "finished_at",
 )
 JOURNAL_COLUMNS: Final = ("revision", "seq", "at", "kind", "step", "attempt", "message_id", "detail")
-LISTED: Final = SQL("""
+_SHOWN: Final = """
     SELECT id, type, version, business_key, partition, status, parked_at, step, attempt, awaiting, deadline, revision,
-        reason_code, started_at, updated_at, finished_at
-    FROM sagas WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s
-""")
-SAGA: Final = """
-    SELECT id, type, version, business_key, partition, status, parked_at, step, attempt, awaiting, deadline, revision,
-        reason_code, started_at, updated_at, finished_at, data
-    FROM sagas WHERE id = %s::uuid
-"""
+        reason_code, started_at, updated_at, finished_at"""
+LISTED: Final = SQL(_SHOWN + " FROM sagas WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s")
+SAGA: Final = _SHOWN + ", data FROM sagas WHERE id = %s::uuid"
 JOURNAL_OF: Final = """
     SELECT revision, seq, at, kind, step, attempt, message_id, detail
     FROM saga_journal WHERE saga_id = %s::uuid ORDER BY revision, seq
