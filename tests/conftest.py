@@ -1,6 +1,7 @@
 """The fixtures that tests of every tier share; unit tests use none of those that start something."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -26,6 +27,11 @@ from tests.support.waiting import eventually
 OFFSETS: Final = range(12_000, 40_000, 150)
 PORTS: Final = (5432, 9092, 9093, *range(8081, 8089))
 SHORT_DEADLINES: Final = {"INVENTORY_TIMEOUT_SECONDS": "4", "PAYMENT_TIMEOUT_SECONDS": "5"}
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM, a job's time limit, do what Ctrl-C does: servers and services that tests started are stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
