@@ -110,7 +110,10 @@ async def grow(stack: Stack, orders: int) -> int:
             if service not in WITHOUT_INBOX:
                 await _copy_inbox(session, len(models), copies)
             await session.execute("DROP FUNCTION bench_copy")
-            await _settle(session)
+            await session.execute("VACUUM ANALYZE")
+    # Orders of years lie there settled: what was copied just now is not to be written out during the measurement.
+    async with await AsyncConnection.connect(stack.info.postgres_admin, autocommit=True) as session:
+        await session.execute("CHECKPOINT")
     return copies * len(models)
 
 
@@ -155,12 +158,6 @@ async def _move(session: AsyncConnection[TupleRow], service: str, models: list[U
     statement = {"inventory": MOVE_STOCK, "payment": PAY_IN}.get(service)
     if statement is not None:
         await session.execute(statement.encode(), [copies, models])
-
-
-async def _settle(session: AsyncConnection[TupleRow]) -> None:
-    """Do what the server would do about so many new rows in the next minutes: orders of years lie there settled."""
-    await session.execute("VACUUM ANALYZE")
-    await session.execute("CHECKPOINT")
 
 
 async def _columns(session: AsyncConnection[TupleRow], table: str) -> list[str]:

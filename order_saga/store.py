@@ -94,34 +94,13 @@ CENSUS: Final = """
     SELECT status, parked_at IS NOT NULL, count(*) FROM sagas WHERE finished_at IS NULL GROUP BY 1, 2
 """
 
-SAGA_COLUMNS: Final = (
-    "saga_id",
-    "type",
-    "version",
-    "order_id",
-    "partition",
-    "status",
-    "parked_at",
-    "step",
-    "attempt",
-    "awaiting",
-    "deadline",
-    "revision",
-    "reason_code",
-    "started_at",
-    "updated_at",
-    "finished_at",
-)
-JOURNAL_COLUMNS: Final = ("revision", "seq", "at", "kind", "step", "attempt", "message_id", "detail")
 _SHOWN: Final = """
-    SELECT id, type, version, business_key, partition, status, parked_at, step, attempt, awaiting, deadline, revision,
-        reason_code, started_at, updated_at, finished_at"""
+    SELECT id AS saga_id, type, version, business_key AS order_id, partition, status, parked_at, step, attempt, awaiting,
+        deadline, revision, reason_code, started_at, updated_at, finished_at"""
+_LINE: Final = "SELECT revision, seq, at, kind, step, attempt, message_id, detail"
 LISTED: Final = SQL(_SHOWN + " FROM sagas WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s")
 SAGA: Final = _SHOWN + ", data FROM sagas WHERE id = %s::uuid"
-JOURNAL_OF: Final = """
-    SELECT revision, seq, at, kind, step, attempt, message_id, detail
-    FROM saga_journal WHERE saga_id = %s::uuid ORDER BY revision, seq
-"""
+JOURNAL_OF: Final = _LINE + " FROM saga_journal WHERE saga_id = %s::uuid ORDER BY revision, seq"
 _WHERE: Final = MappingProxyType(
     {
         "status": SQL("status = %(status)s::text"),
@@ -372,14 +351,16 @@ async def listed(
     if status in {"parked", "running", "compensating"}:
         conditions.append(SQL("finished_at IS NULL"))
     query = LISTED.format(conditions=SQL(" AND ").join(conditions or [SQL("true")]))
-    return _named(SAGA_COLUMNS, await tx.select(query, asked | {"limit": limit + 1}))
+    return _named(_SHOWN, await tx.select(query, asked | {"limit": limit + 1}))
 
 
 async def shown(tx: Transaction, saga_id: SagaId) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """A saga with what it knows, and its journal."""
-    found = _named((*SAGA_COLUMNS, "data"), await tx.fetch(SAGA, [saga_id]))
-    return (found[0] if found else None), _named(JOURNAL_COLUMNS, await tx.fetch(JOURNAL_OF, [saga_id]))
+    found = _named(_SHOWN + ", data", await tx.fetch(SAGA, [saga_id]))
+    return (found[0] if found else None), _named(_LINE, await tx.fetch(JOURNAL_OF, [saga_id]))
 
 
-def _named(names: Sequence[str], rows: Iterable[Row]) -> list[dict[str, Any]]:
+def _named(selected: str, rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows under the names that the query gives their columns."""
+    names = [column.split()[-1] for column in selected.split(",")]
     return [dict(zip(names, row, strict=True)) for row in rows]

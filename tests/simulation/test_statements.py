@@ -38,7 +38,7 @@ FOR_HTTP: Final = {
     inventory.store: {"STOCK_OF", "ADD_STOCK", "LOCK_ONE", "COUNT_ONE"},
     product.store: {"PRODUCT", "ADD_PRODUCT", "CHANGE_PRODUCT", "PRICE_PRODUCT", "CATEGORY", "ADD_CATEGORY"},
     gateway.store.intents: {"OF_ORDER", "OF_USER"},
-    order_saga.store: {"ORDER_OF", "_SHOWN", "SAGA", "JOURNAL_OF"},
+    order_saga.store: {"ORDER_OF", "_SHOWN", "_LINE", "SAGA", "JOURNAL_OF"},
 }
 """Statements of requests over HTTP that no order takes its way through."""
 

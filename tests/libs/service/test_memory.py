@@ -45,11 +45,14 @@ def _can_collapse() -> bool:
     return LARGE_PAGES.exists() and release >= (6, 1)
 
 
+def said(script: str) -> str:
+    """What a new interpreter prints."""
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(not _can_collapse(), reason="the kernel makes no large pages when asked (Linux 6.1)")
 def test_what_is_kept_lies_in_large_pages_and_what_start_up_made_is_left_out_of_collections() -> None:
-    said = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout
-
-    before, settled, fewer, grown, later = said.split()
+    before, settled, fewer, grown, later = said(SCRIPT).split()
 
     assert int(settled) - int(before) >= KEPT_MIB // 2 * 1024
     assert fewer == "True"
@@ -60,6 +63,4 @@ def test_what_is_kept_lies_in_large_pages_and_what_start_up_made_is_left_out_of_
 def test_what_only_the_schema_needs_is_in_no_services_memory(service: str) -> None:
     script = f"import sys, libs.service.command, {service}.app; print(sorted({{'sqlalchemy', 'alembic'}} & set(sys.modules)))"
 
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-
-    assert said.strip() == "[]"
+    assert said(script).strip() == "[]"
