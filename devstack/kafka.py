@@ -81,6 +81,7 @@ class EmbeddedKafka:
         if not (self.data_dir / "log/meta.properties").exists():
             self._format([java, "-cp", classes, *_QUICK_START], properties)
         argv: list[str | Path] = [
+            *_without_preempting(),
             java,
             "-cp",
             classes,
@@ -174,6 +175,14 @@ _SMALL_MACHINE = (
     "-Djava.awt.headless=true",
     f"-Dlog4j2.configurationFile={_LOGGING}",
 )
+
+
+def _without_preempting() -> Sequence[str]:
+    """Let threads that wake up wait for who is at work (SCHED_BATCH, sched(7)), where util-linux is there to say so.
+
+    On two cores whoever has sent the broker a request would else be interrupted by it, in the midst of its own work.
+    """
+    return ("chrt", "--batch", "0") if shutil.which("chrt") else ()
 
 
 def new_cluster_id() -> str:

@@ -1,6 +1,7 @@
 """The embedded Kafka as a library: topics survive a stop and a kill, and three brokers do without one."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -55,6 +56,12 @@ async def test_topics_survive_a_stop_and_a_kill(kafka: EmbeddedKafka) -> None:
     await processes.stop(process, by=signal.SIGKILL)
     await kafka.start()
     assert await create_topics(kafka.bootstrap_servers, partitions=2) == []
+
+
+async def test_a_broker_that_wakes_up_interrupts_nobody(kafka: EmbeddedKafka) -> None:
+    process = await kafka.start()
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    assert {os.sched_getscheduler(int(thread.name)) for thread in threads} == {os.SCHED_BATCH}
 
 
 async def test_three_brokers_do_without_one(cluster: list[EmbeddedKafka]) -> None:
