@@ -40,7 +40,7 @@ def command(layout: Layout, service: str, *arguments: str) -> None:
     supervisor.require_running(layout)
     secrets = Secrets(layout.folder)
     wanted = plan(as_started(layout), secrets)
-    environment = service_environment(layout, service, wanted.admin_dsn, wanted.kafka_bootstrap, secrets)
+    environment = service_environment(layout, service, wanted.local_dsn, wanted.kafka_bootstrap, secrets)
     environment["LOG_FORMAT"] = layout.environ.get("LOG_FORMAT", "auto")
     os.chdir(CHECKOUT)
     os.execve(sys.executable, [sys.executable, "-m", *arguments], environment)  # noqa: S606

@@ -59,7 +59,8 @@ class EmbeddedPostgres:
 
     Run as root, the server runs as a system user; where that user cannot enter `data_dir`'s parents, data and
     binaries lie in a folder of their own under /var/lib, found again by `data_dir`'s path. The admin's password
-    is set when the data folder is made: pass the same one for old data.
+    is set when the data folder is made: pass the same one for old data. With `sockets` it listens on a socket of
+    the machine, too.
     """
 
     def __init__(
@@ -70,18 +71,30 @@ class EmbeddedPostgres:
         password: str | None = None,
         log: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        sockets: bool = False,
     ) -> None:
         self.port = port
         self.log = log or data_dir.with_name(f"{data_dir.name}.log")
         self._requested = data_dir.absolute()
         self._password = password or secrets.token_urlsafe(24)
         self._settings = {**SETTINGS, **(settings or {}), "port": str(port)}
+        self._sockets = server_account.socket_folder(self._requested) if sockets else None
+        if self._sockets is not None:
+            self._settings["unix_socket_directories"] = str(self._sockets)
         self._process: ProcessId | None = None
 
     @property
     def admin_dsn(self) -> str:
         """The superuser's libpq URI; its database is `postgres`."""
         return f"postgresql://{_ADMIN}:{quote(self._password)}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def local_dsn(self) -> str:
+        """The superuser's libpq URI for programs on this machine: by the socket, where there is one."""
+        if self._sockets is None:
+            return self.admin_dsn
+        place = f"host={quote(str(self._sockets), safe='')}&port={self.port}"
+        return f"postgresql://{_ADMIN}:{quote(self._password)}@/postgres?{place}"
 
     async def start(self) -> ProcessId:
         """Make the data folder if it is new, start the server, and return once it answers queries."""
@@ -95,6 +108,8 @@ class EmbeddedPostgres:
         if not (place.data / "PG_VERSION").exists():
             self._make(place)
         _clear_stale_lock(place.data)
+        if self._sockets is not None:
+            server_account.make_socket_folder(self._sockets, place.account)
         flags = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         argv: list[str | Path] = [place.installation / "bin/postgres", "-D", place.data, *flags]
         self._process = processes.launch(

@@ -84,7 +84,7 @@ async def prepare_operator(layout: Layout, plan: Plan, secrets: Secrets) -> None
         *arguments,
         "--password-stdin",
         cwd=CHECKOUT,
-        env=service_environment(layout, "gateway", plan.admin_dsn, plan.kafka_bootstrap, secrets),
+        env=service_environment(layout, "gateway", plan.local_dsn, plan.kafka_bootstrap, secrets),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

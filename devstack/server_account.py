@@ -13,6 +13,7 @@ from devstack.processes import Account
 
 _ACCOUNT = "order-saga"
 _HOME = Path("/var/lib/order-saga")
+_SOCKETS = Path("/tmp")  # noqa: S108 - everybody may enter it, and a socket's path has 107 bytes at most (unix(7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,26 @@ def place_for(data: Path, installation: Path) -> Place:
     return Place(_copy_wheel(installation, home / "wheel"), home / "data", account)
 
 
+def socket_folder(data: Path) -> Path:
+    """Where the server of this data folder keeps its socket."""
+    return _SOCKETS / f"order-saga-{os.geteuid()}-{_digest(data)}"
+
+
+def make_socket_folder(folder: Path, account: Account | None) -> None:
+    """Make the folder for the server's own user, without the socket that a killed server has left there."""
+    owner = os.geteuid() if account is None else account.uid
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if account is not None and folder.lstat().st_uid == os.geteuid():
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+    if folder.is_symlink() or folder.lstat().st_uid != owner:
+        raise StackError(f"{folder} is another user's: delete it, PostgreSQL's socket is to lie there.")
+    for left in folder.iterdir():
+        left.unlink()
+
+
 def remove(data: Path) -> None:
-    """Delete the data folder and the folder of its own that root may have given it."""
-    for folder in (data, _home_of(data)):
+    """Delete the data folder, the folder of its own that root may have given it, and the socket's."""
+    for folder in (data, _home_of(data), socket_folder(data)):
         if folder.exists():
             shutil.rmtree(folder)
 
@@ -60,7 +78,11 @@ def _copy_wheel(installation: Path, copy: Path) -> Path:
 
 
 def _home_of(data: Path) -> Path:
-    return _HOME / hashlib.sha256(str(data).encode()).hexdigest()[:16]
+    return _HOME / _digest(data)
+
+
+def _digest(data: Path) -> str:
+    return hashlib.sha256(str(data).encode()).hexdigest()[:16]
 
 
 def _account() -> Account:

@@ -38,10 +38,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All units of a stack, and where its servers are, be they its own or given from outside."""
+    """All units of a stack, and where its servers are, be they its own or given from outside.
+
+    `local_dsn` is the admin's as `admin_dsn` is, by the shortest way on this machine: it is what services get.
+    """
 
     units: tuple[Unit, ...]
     admin_dsn: str
+    local_dsn: str
     kafka_bootstrap: str
 
     @property
@@ -60,32 +64,35 @@ class Plan:
 def plan(layout: Layout, secrets: Secrets) -> Plan:
     """Say what has to run; servers given from outside are not among it."""
     units = [_card_provider(layout)]
-    admin_dsn, bootstrap = layout.external_postgres, layout.external_kafka
+    bootstrap = layout.external_kafka
     if bootstrap is None:
         cluster_id, brokers = kafka_cluster(layout.folder, layout.brokers)
         nodes = {name: _kafka_node(layout, name, cluster_id, brokers) for name in _BROKERS[:brokers]}
         bootstrap = nodes[_BROKERS[0]].bootstrap_servers
         units += [_kafka_unit(name, node) for name, node in nodes.items()]
-    if admin_dsn is None:
+    if layout.external_postgres is not None:
+        admin_dsn = local_dsn = layout.external_postgres
+    else:
         server = EmbeddedPostgres(
             layout.folder / "postgres",
             layout.postgres_port,
             password=secrets("postgres"),
             log=layout.log("postgres"),
+            sockets=True,
         )
-        admin_dsn = server.admin_dsn
+        admin_dsn, local_dsn = server.admin_dsn, server.local_dsn
         units.append(_postgres_unit(server))
     for process in dict.fromkeys(map(layout.process_of, SERVICE_PORTS)):
         services = tuple(name for name in SERVICE_PORTS if layout.process_of(name) == process)
         environments = {
-            service: service_environment(layout, service, admin_dsn, bootstrap, secrets)
+            service: service_environment(layout, service, local_dsn, bootstrap, secrets)
             for service in services
         }
         ports = tuple(layout.service_port(service) for service in services)
         arguments = ["-m", "libs.service", *services]
         unit = _python_unit(layout, process, arguments, _in_one(environments), *ports)
         units.append(replace(unit, services=services))
-    return Plan(tuple(units), admin_dsn, bootstrap)
+    return Plan(tuple(units), admin_dsn, local_dsn, bootstrap)
 
 
 def _in_one(environments: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from devstack import processes
+from devstack import processes, server_account
 from devstack.errors import ProcessDiedError, StackError
 from devstack.postgres import EmbeddedPostgres
 from devstack.readiness import free_port, port_is_free
@@ -60,6 +60,30 @@ async def test_it_is_durable_and_closed_to_strangers(postgres: EmbeddedPostgres)
     assert await _ask(postgres, "SHOW password_encryption") == [("scram-sha-256",)]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         await psycopg.AsyncConnection.connect(postgres.admin_dsn, password="wrong")
+
+
+async def test_programs_on_this_machine_come_by_a_socket_also_after_a_kill(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg", free_port(), settings=SMALL, sockets=True)
+    folder = server_account.socket_folder(tmp_path / "pg")
+    try:
+        await processes.stop(await server.start(), by=signal.SIGKILL)
+        assert list(folder.iterdir())
+        await server.start()
+        async with await psycopg.AsyncConnection.connect(server.local_dsn) as session:
+            assert session.info.host == str(folder)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            await psycopg.AsyncConnection.connect(server.local_dsn, password="wrong")
+        assert await _ask(server, "SELECT 1") == [(1,)]
+    finally:
+        await server.stop()
+        server.remove()
+    assert not folder.exists()
+
+
+def test_a_socket_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(StackError, match="another user's"):
+        server_account.make_socket_folder(tmp_path / "link", None)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give it another user")

@@ -258,6 +258,7 @@ class Stage:
             password=self._secrets("postgres"),
             log=layout.log("postgres"),
             settings=POSTGRES_SETTINGS,
+            sockets=True,  # what is prepared before the services goes by it; they go through their proxies
         )
         [node] = layout.nodes(1)
         cluster_id, _ = kafka_cluster(layout.folder, 1)
