@@ -12,6 +12,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from libs.messaging import fetching
 from libs.messaging.closing import close
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
@@ -27,6 +28,10 @@ JOIN_SECONDS: Final = 20.0
 """A client that met a broker which knew of no broker yet, not even itself, would wait for five minutes or for ever."""
 LEAVE_SECONDS: Final = 3.0
 HINT_SECONDS: Final = 1.0
+TRUSTED_SECONDS: Final = 1.0
+"""For how long a broker that has answered is not suspected."""
+
+fetching.install()
 
 
 @contextmanager
@@ -69,7 +74,7 @@ class RecordConsumer:
         requests: Requests | None = None,
     ) -> None:
         self._topics = topics
-        self._started_at = time.time()
+        self._answered_at = time.time()
         self._listener = _Listener(listener)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
@@ -94,19 +99,22 @@ class RecordConsumer:
         with _unavailable():
             async with asyncio.timeout(JOIN_SECONDS):
                 await self._consumer.start()
-        self._started_at = time.time()
+        self._answered_at = time.time()
 
     async def stop(self) -> None:
         """Leave the group, so that another member takes over at once; gives up where no broker answers."""
         await close(self._consumer, LEAVE_SECONDS)
 
     def silent_seconds(self) -> float:
-        """For how long no broker has answered a fetch."""
-        answers = [self._started_at]
-        for place in self._consumer.assignment():
-            with suppress(IllegalStateError):
-                answers.append((self._consumer.last_poll_timestamp(place) or 0) / 1_000)
-        return time.time() - max(answers)
+        """For how long no broker has answered a fetch; what was seen to be answered is not looked at for a second."""
+        now = time.time()
+        if now - self._answered_at >= TRUSTED_SECONDS:
+            answers = [self._answered_at]
+            for place in self._consumer.assignment():
+                with suppress(IllegalStateError):
+                    answers.append((self._consumer.last_poll_timestamp(place) or 0) / 1_000)
+            self._answered_at = max(answers)
+        return now - self._answered_at
 
     async def poll(self, max_records: int, timeout_ms: int) -> list[Record]:
         """What has come, at most `max_records`, each partition in order of offset; waits up to `timeout_ms`."""
