@@ -88,6 +88,8 @@ class Instance(NamedTuple, Generic[Data_co]):
     @property
     def foremost(self) -> Flight | None:
         """The flight that will wake first; None once the saga has ended."""
+        if len(self.flights) == 1:
+            return self.flights[0]
         return min(self.flights, key=lambda flight: flight.wakes_at, default=None)
 
     @property

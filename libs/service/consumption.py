@@ -34,8 +34,8 @@ EXPECTED: Final = (psycopg.Error, SystemFault, Fenced, OffsetAlarm, MessagingErr
 POLL_MS: Final = 500
 IDLE_WRITE_SECONDS: Final = 1.0
 HINT_SECONDS: Final = 5.0
-RELAY_TURNS: Final = 5
-"""In so many turns of the loop the relay brings a batch's messages to the socket: the log line about it can wait."""
+TOLD_AFTER_SECONDS: Final = 0.001
+"""Within this time the relay brings a batch's messages to the socket: the log line about it can wait."""
 FIRST_BACK_OFF_SECONDS: Final = 0.1
 MAX_BACK_OFF_SECONDS: Final = 5.0
 ALARM_CHECK_SECONDS: Final = 5.0
@@ -232,9 +232,7 @@ class Consumption(Generic[State]):
         else:
             self._unwritten = {move.place: move for move in moves}
         seconds = asyncio.get_running_loop().time() - started
-        for _ in range(RELAY_TURNS if outcome.sent else 0):
-            await asyncio.sleep(0)
-        self._done(outcome, seconds)
+        asyncio.get_running_loop().call_later(TOLD_AFTER_SECONDS, self._done, outcome, seconds)
 
     def _moves(self, records: Sequence[Record]) -> list[Move]:
         """From what is stored to behind the records; partitions that were read on without writing come along."""

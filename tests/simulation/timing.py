@@ -33,7 +33,6 @@ TIMES: Final = (
     Substitute(libs.outbox.relay, "MAX_BACK_OFF_SECONDS", 2.0),
     Substitute(libs.outbox.upcoming, "MAX_BACK_OFF_SECONDS", 2.0),
     Substitute(libs.service.consumption, "POLL_MS", 2_000),
-    Substitute(libs.service.consumption, "RELAY_TURNS", 2),
     Substitute(libs.service.consumption, "IDLE_WRITE_SECONDS", 2.0),
     Substitute(libs.service.consumption, "SILENT_SECONDS", 6.0),
     Substitute(libs.service.consumption, "ALARM_CHECK_SECONDS", 2.0),
