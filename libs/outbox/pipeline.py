@@ -1,24 +1,30 @@
 """Connections whose statements travel together, when somebody waits, instead of one by one; and are counted."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, LiteralString, Self, TypeAlias
+from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar, cast
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import Params, PQGen, Query
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import InvalidSqlStatementName, PipelineAborted, error_from_result
 from psycopg.generators import send
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Ready, Wait
 
+from libs.outbox.listening import Listening
 from libs.outbox.shape import PLACEHOLDER, set_statement
 
 _BINARY: Final = Format.BINARY
+WAIT_INTERVAL: Final = 0.1
+"""How often psycopg looks up from a wait that is left to it, in seconds."""
+_Value = TypeVar("_Value")
 
 
 @dataclass(slots=True)
@@ -114,10 +120,6 @@ class BufferedPipeline(AsyncPipeline):
         self._settled = False
         self.result_queue.append(result)  # type: ignore[arg-type]
 
-    def collect(self) -> PQGen[None]:
-        """Send what libpq keeps, and take the results of all that was sent. Raises the first error among them."""
-        yield from self._fetch_gen(flush=True)
-
     def _process_results(self, queued: Any, results: list[PGresult]) -> None:
         if isinstance(queued, StatementResult):
             queued.settle(results)
@@ -143,6 +145,25 @@ class CountedCursor(AsyncCursor[tuple[Any, ...]]):
         return super()._execute_gen(query, params, prepare=prepare, binary=binary)
 
 
+class _Resumed:
+    """A generator of psycopg that has said already what it waits for; it says so again, once it is asked."""
+
+    def __init__(self, gen: PQGen[Any], state: Wait, first: BaseException | None = None) -> None:
+        self._gen = gen
+        self._state = state
+        self._first = first
+
+    def __next__(self) -> Wait:
+        if (first := self._first) is not None:
+            self._first = None
+            raise first
+        return self._state
+
+    def send(self, ready: Ready) -> Wait:
+        """As the generator's own."""
+        return self._gen.send(ready)
+
+
 class Connection(AsyncConnection[tuple[Any, ...]]):
     """psycopg's connection with a buffered pipeline, and a short way for prepared statements.
 
@@ -160,6 +181,7 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         self._buffered: BufferedPipeline | None = None
         self._transformer = Transformer(self)
         self._loading = Transformer(self)
+        self.listening = Listening()
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
@@ -205,10 +227,53 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
             pipeline.expect(StatementResult(self, (key, name)))
         return name
 
+    async def wait(
+        self,
+        gen: PQGen[_Value],
+        interval: float = WAIT_INTERVAL,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's signature
+    ) -> _Value:
+        """Let a generator of psycopg work until it is done, as psycopg does; but the socket stays registered.
+
+        Whatever is not merely waiting for an answer is left to psycopg.
+        """
+        if timeout is not None:
+            self.listening.end()
+            return await super().wait(gen, interval, timeout)
+        state = Wait.R
+        try:
+            state = next(gen)
+            while state == Wait.R:
+                await self.listening.readable(self.pgconn.socket)
+                state = gen.send(Ready.R)
+        except StopIteration as end:
+            if self.pgconn.status != ConnStatus.OK:
+                self.listening.end()
+            value: _Value = end.value
+            return value
+        except asyncio.CancelledError as cancelled:
+            self.listening.end()
+            return await super().wait(cast("PQGen[_Value]", _Resumed(gen, state, cancelled)), interval)
+        except BaseException:
+            self.listening.end()
+            raise
+        self.listening.end()
+        return await super().wait(cast("PQGen[_Value]", _Resumed(gen, state)), interval)
+
+    async def close(self) -> None:
+        """Close the connection; one that belongs to a pool goes back to it."""
+        self.listening.end()
+        await super().close()
+
     async def fetch(self) -> None:
-        """Wait for the results of all that was sent. Raises the first error among them."""
+        """Wait for the results of all that was sent. Raises the first error among them.
+
+        The server is told that nothing more is under way (Sync). Asked only to send what it has (Flush), it believes
+        to be in the midst of a pipeline, and no idle_in_transaction_session_timeout ends the session of a client that
+        hangs (PostgresMain, src/backend/tcop/postgres.c).
+        """
         if self._buffered is not None:
-            await self.wait(self._buffered.collect())
+            await self._buffered.sync()
 
     def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
         """A result's rows."""

@@ -14,6 +14,7 @@ from libs.outbox.connection import connect, transaction
 from libs.outbox.pipeline import Connection, numbered
 from tests.support.backing import Backing
 from tests.support.databases import Database
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -215,3 +216,46 @@ async def test_a_session_that_the_server_ends_is_noticed_and_its_socket_may_be_a
         await other.close()
         await note(connection)
         assert await noted(connection) == []
+
+
+async def test_a_session_that_ends_while_nobody_asks_does_not_keep_the_loop_busy(
+    database: Callable[[str], Awaitable[Database]],
+) -> None:
+    fresh = await database("product")
+    other = await connect(fresh.runtime_dsn, name="test")
+    [[pid]] = await (await other.execute("SELECT pg_backend_pid()")).fetchall()
+    assert other.listening.registered
+    await fresh.rows("SELECT pg_terminate_backend(%s)", pid)
+    await eventually(lambda: _deaf(other))
+    await other.close()
+
+
+async def _deaf(connection: Connection) -> bool:
+    return not connection.listening.registered
+
+
+async def test_who_hangs_within_a_transaction_keeps_no_lock(
+    database: Callable[[str], Awaitable[Database]],
+) -> None:
+    fresh = await database("product")
+    await fresh.rows("CREATE TABLE noted (n bigint PRIMARY KEY)")
+    await fresh.rows("INSERT INTO noted VALUES (1)")
+    await fresh.rows("GRANT ALL ON noted TO PUBLIC")
+    hung = await connect(fresh.runtime_dsn, name="hung", idle_in_transaction_session_timeout="100ms")
+    other = await connect(fresh.runtime_dsn, name="other", lock_timeout="10s")
+
+    async def lock(connection: Connection) -> list[int]:
+        async with transaction(connection) as tx:
+            return [row[0] for row in await tx.fetch("SELECT n FROM noted FOR UPDATE")]
+
+    async def hang() -> None:
+        async with transaction(hung) as tx:
+            assert await tx.fetch("SELECT n FROM noted FOR UPDATE") == [(1,)]
+            # Nobody goes on with this transaction: another gets the row once the server has ended it.
+            assert await lock(other) == [1]
+            await tx.fetch("SELECT 1")
+
+    with pytest.raises(psycopg.OperationalError, match=r"server closed the connection|idle-in-transaction"):
+        await hang()
+    await hung.close()
+    await other.close()
