@@ -1,5 +1,6 @@
 """Connections to PostgreSQL that a hung process cannot keep anything with."""
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -67,6 +68,15 @@ def prepare(connection: AsyncConnection[Row]) -> None:
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     connection.adapters.register_dumper(str, StrBinaryDumper)
     connection.adapters.register_dumper(list, ColumnDumper)
+
+
+def hung_up(connection: AsyncConnection[Row]) -> bool:
+    """Tell whether the server has closed the connection, though nobody has asked it anything since."""
+    if connection.closed:
+        return True
+    sockets = select.poll()
+    sockets.register(connection.fileno(), select.POLLRDHUP)
+    return bool(sockets.poll(0))
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -19,7 +18,7 @@ from libs.messaging.consumer import Bounds
 from libs.messaging.errors import MessagingError
 from libs.messaging.record import Record, TopicPartition
 from libs.outbox import mailbox
-from libs.outbox.connection import transaction
+from libs.outbox.connection import hung_up, transaction
 from libs.outbox.errors import Fenced, OffsetAlarm
 from libs.outbox.mailbox import Move
 from libs.outbox.transaction import Row, Transaction
@@ -55,13 +54,6 @@ class Reader(Protocol):
     def unread(self, places: dict[TopicPartition, int]) -> dict[TopicPartition, int]: ...
     async def publish_offsets(self, offsets: dict[TopicPartition, int]) -> None: ...
     def silent_seconds(self) -> float: ...
-
-
-@dataclass(slots=True)
-class Health:
-    """Whether this consumer is fit for work, and if not, why."""
-
-    fault: str | None = "not started"
 
 
 class Consumption(Generic[State]):
@@ -107,7 +99,7 @@ class Consumption(Generic[State]):
         self._last_hint = 0.0
         self._last_alarm_check = 0.0
         self._log = structlog.get_logger("consumer")
-        self.health = Health()
+        self._fault: str | None = "not started"
 
     async def run(self) -> None:
         """Consume until cancelled; every fault is waited out, on new connections."""
@@ -123,10 +115,10 @@ class Consumption(Generic[State]):
                         delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
                 silent = round(reader.silent_seconds())
                 self._log.warning("consumer.silent", seconds=silent)
-                self.health.fault = f"no broker has answered for {silent} s"
+                self._fault = f"no broker has answered for {silent} s"
             except (MessagingError, OSError) as error:
                 self._log.warning("consumer.start_failed", error=repr(error), retry_in_seconds=delay)
-                self.health.fault = repr(error)
+                self._fault = repr(error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
             finally:
@@ -138,6 +130,13 @@ class Consumption(Generic[State]):
             task.cancel()
         await asyncio.wait([task])
 
+    @property
+    def fault(self) -> str | None:
+        """What keeps this consumer from its work; None while it is fit for it."""
+        if self._fault is None and self._connection is not None and hung_up(self._connection):
+            return "the database has hung up"
+        return self._fault
+
     def lag(self) -> dict[TopicPartition, int]:
         """How many records of each partition wait to be handled; none of those that are not assigned."""
         return self._reader.unread(self._expected) if self._expected else {}
@@ -146,7 +145,7 @@ class Consumption(Generic[State]):
         try:
             await self._turn()
         except Exception as error:  # noqa: BLE001 - whatever it is, what is in Kafka must be read
-            self.health.fault = repr(error)
+            self._fault = repr(error)
             expected = isinstance(error, EXPECTED)
             self._log.warning(
                 "batch.failed", error=repr(error), exc_info=not expected, retry_in_seconds=delay
@@ -154,7 +153,7 @@ class Consumption(Generic[State]):
             await self._recover()
             await asyncio.sleep(delay)
             return False
-        self.health.fault = next(iter(self._alarms.values()), None)
+        self._fault = next(iter(self._alarms.values()), None)
         return True
 
     async def _leave(self, reader: Reader) -> None:
@@ -346,7 +345,7 @@ class Consumption(Generic[State]):
                 try:
                     await self._locate(wanted)
                 except (psycopg.Error, MessagingError, OSError) as error:
-                    self.health.fault = repr(error)
+                    self._fault = repr(error)
                     self._log.warning("consumer.not_located", error=repr(error), retry_in_seconds=delay)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, MAX_BACK_OFF_SECONDS)

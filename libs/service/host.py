@@ -162,7 +162,7 @@ class Host(Generic[State]):
         """What keeps the service from being ready."""
         if not self._ready:
             return ["stopping" if self._stop.is_set() else "starting"]
-        return [c.health.fault for c in self._engine.consumptions if c.health.fault is not None]
+        return [fault for c in self._engine.consumptions if (fault := c.fault) is not None]
 
     def _done(self, outcome: Outcome, seconds: float) -> None:
         self._metrics.batch(outcome, seconds)

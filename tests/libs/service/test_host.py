@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from libs.contracts.inventory import InventoryReserved, ReserveInventory
@@ -128,6 +129,26 @@ async def test_a_topic_made_anew_under_a_stored_offset_is_an_alarm(
     async with hosted(tallied, topics) as host:
         await eventually(lambda: _alarmed(host))
         assert await tallied.rows("SELECT 1 FROM tally") == []
+
+
+async def test_a_database_that_hung_up_is_a_fault_before_anything_is_asked_of_it(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    async with hosted(tallied, topics) as host:
+        await eventually(lambda: _fit(host))
+        with psycopg.connect(tallied.admin_dsn) as session:  # the loop stands still: nobody asks in between
+            session.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert host.faults() == ["the database has hung up"]
+        await eventually(lambda: _fit(host))
+        await topics.publish(*(a_record(command) for command in reservations(2)))
+        await topics.expect("inventory-events", 2)
+
+
+async def _fit(host: Host[tally.Counts]) -> bool:
+    return host.faults() == []
 
 
 async def _alarmed(host: Host[tally.Counts]) -> bool:
