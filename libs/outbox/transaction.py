@@ -93,9 +93,10 @@ class Transaction:
             work()
 
     async def committed(self) -> None:
-        """Do what waits for the commit."""
+        """Do what waits for the commit, and forget it: what reads results knows the transaction, and all that was sent."""
         await self.arrived()
-        for work in self._committed:
+        works, self._committed = self._committed, []
+        for work in works:
             await work()
 
     async def queue(self, statement: LiteralString, parameters: Sequence[object] = ()) -> Result:
