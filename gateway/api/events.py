@@ -21,6 +21,7 @@ from gateway.domain.orders import TERMINAL
 from gateway.store import intents
 from libs.contracts.values import OrderId, UserId
 from libs.service.problems import Problem
+from libs.service.trust import trust
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 RETRY: Final = b"retry: 1000\n\n"
@@ -114,7 +115,8 @@ def router(gate: Gate) -> APIRouter:
     """GET /api/orders/{order_id}/events."""
     routes = APIRouter(route_class=StrictRoute, tags=["orders"])
     streams = Streams(gate.settings.streams_per_user)
-    client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+    unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    client = httpx.AsyncClient(limits=unlimited, verify=trust())
 
     @routes.get(
         "/api/orders/{order_id}/events",

@@ -27,6 +27,7 @@ from libs.service.metrics import Metrics
 from libs.service.runtime import Runtime
 from libs.service.service import Service
 from libs.service.settings import Settings, read
+from libs.service.trust import trust
 
 State = TypeVar("State")
 
@@ -52,7 +53,7 @@ class Host(Generic[State]):
         self._metrics = Metrics(service.name, self._database.statements, self._requests)
         self._stop = asyncio.Event()
         self._ready = False
-        self._http = httpx.AsyncClient(timeout=5.0)
+        self._http = httpx.AsyncClient(timeout=5.0, verify=trust())
         ports = Ports(
             database=self._database,
             reader=self._reader,
