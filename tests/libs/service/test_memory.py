@@ -64,3 +64,18 @@ def test_what_only_the_schema_needs_is_in_no_services_memory(service: str) -> No
     script = f"import sys, libs.service.command, {service}.app; print(sorted({{'sqlalchemy', 'alembic'}} & set(sys.modules)))"
 
     assert said(script).strip() == "[]"
+
+
+def test_what_development_tools_install_is_in_no_services_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "libs.service"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"httpx", "structlog.dev"} <= loaded
+    assert loaded.isdisjoint(
+        {"rich.console", "pygments"}
+    )  # a module that was looked for in vain is named, too
