@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 from uuid import UUID
@@ -96,7 +98,7 @@ class _Verified:
 class TokenVerifier:
     """Tells the principal of a token; remembers what it has verified until that expires.
 
-    At most `capacity` tokens are remembered, the longest known are forgotten first. A token whose key
+    At most `capacity` tokens are remembered, by their digest; the longest known are forgotten first. A token whose key
     has been withdrawn is forgotten too, as soon as the source says so.
     """
 
@@ -106,22 +108,23 @@ class TokenVerifier:
         self._source = source
         self._clock = clock
         self._capacity = capacity
-        self._known: dict[str, _Verified] = {}
+        self._known: dict[bytes, _Verified] = {}
 
     async def verify(self, token: str) -> Principal:
         """The principal, or InvalidTokenError."""
         keys = await self._source.keys()
-        if (known := self._known.get(token)) is not None:
+        digest = sha256(token.encode(errors="surrogatepass")).digest()
+        if (known := self._known.get(digest)) is not None:
             if known.expires_at > self._clock() and known.kid in keys:
                 return known.principal
-            del self._known[token]
+            del self._known[digest]
         kid = _kid(token)
         if kid not in keys:
             keys = await self._source.keys_for(kid)
         verified = _verify(token, kid, keys, self._clock())
         while len(self._known) >= self._capacity:
             del self._known[next(iter(self._known))]
-        self._known[token] = verified
+        self._known[digest] = verified
         return verified.principal
 
 
@@ -190,9 +193,15 @@ def _uuid(claims: Mapping[str, object], name: str) -> UUID:
 def _roles(claims: Mapping[str, object]) -> frozenset[str]:
     match claims.get("roles"):
         case [*names] if all(isinstance(name, str) for name in names):
-            return frozenset(str(name) for name in names)
+            return _shared(tuple(names))
         case _:
             raise InvalidTokenError("no roles")
+
+
+@lru_cache(maxsize=64)
+def _shared(names: tuple[str, ...]) -> frozenset[str]:
+    """One set for all whose tokens name the same roles."""
+    return frozenset(names)
 
 
 class JwksOverHttp:
