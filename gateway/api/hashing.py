@@ -1,7 +1,6 @@
 """Password hashing in a few threads of its own, behind a bounded queue (argon2id; OWASP's first choice of cost)."""
 
 import asyncio
-import ctypes
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,6 @@ from libs.service.problems import Problem
 T = TypeVar("T")
 
 MEMORY_KIB: Final = 19 * 1024
-LARGE_BYTES: Final = 1 << 20
-_M_MMAP_THRESHOLD: Final = -3
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=MEMORY_KIB, parallelism=1)
 
 
@@ -24,7 +21,6 @@ class PasswordHashing:
     """Hashes and verifies; answers 503 when too many wait already."""
 
     def __init__(self, threads: int, queue: int) -> None:
-        _give_back_large_blocks()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._room = threads + queue
         self._nobody = hash_password(secrets.token_urlsafe())
@@ -51,13 +47,6 @@ class PasswordHashing:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._room += 1
-
-
-def _give_back_large_blocks() -> None:
-    """Let glibc return a hash's 19 MiB to the system when it is done; by itself it keeps them for the next (mallopt(3))."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, and keep nothing
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def hash_password(password: str) -> str:
