@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libs.service import problems
 from libs.service.direct import Direct
 from libs.service.errors import StartupRefused
-from libs.service.framing import ProblemProtocol
+from libs.service.framing import Protocol
 from libs.service.runtime import Runtime
 from libs.service.service import Service
 
@@ -104,7 +104,7 @@ def server(app: ASGIApp, *, shutdown_seconds: float) -> Server:
     return Server(
         uvicorn.Config(
             app,
-            http=ProblemProtocol,
+            http=Protocol,
             log_config=None,
             access_log=False,
             lifespan="off",
