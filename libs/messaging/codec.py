@@ -124,9 +124,9 @@ class Codec:
         )
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2_048)
 def text_of(order_or_saga_id: UUID) -> str:
-    """An id in canonical text form; remembered, because all the messages of an order have the same."""
+    """An id in canonical text form; remembered, because all the messages of an order under way have the same."""
     return str(order_or_saga_id)
 
 

@@ -9,12 +9,12 @@ _M: Final = 0x5BD1E995
 _32_BITS: Final = 0xFFFFFFFF
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2_048)
 def key_hash(key: str) -> int:
     """The positive murmur2 hash of a record key; `key_hash(key) % partitions` is its partition.
 
     What the Java client does with keyed records (`Utils.toPositive(Utils.murmur2(key))`). Cached,
-    because all the messages of an order have the same key.
+    because all the messages of an order under way have the same key.
     """
     return murmur2(key.encode("utf-8")) & 0x7FFFFFFF
 
