@@ -1,6 +1,7 @@
 """The relay on a real outbox and a real broker: everything, in order for each key, whatever fails."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from libs.outbox.connection import connect, transaction
 from libs.outbox.mailbox import Outlet
 from libs.outbox.pipeline import Connection
 from libs.outbox.relay import Producer, Relay
+from libs.outbox.transaction import Transaction
 from libs.outbox.writers import Lane
 from libs.service.host import new_message_id
 from tests.support.builders import an_order_id
@@ -177,6 +179,17 @@ async def test_a_row_that_commits_late_with_a_lower_id_is_sent_too(outbox: Outbo
         relay.wake()
         await topics.expect(TOPIC, 2)
         await eventually(outbox.empty)
+
+
+async def test_what_was_committed_and_handed_over_waits_for_no_collector(outbox: Outbox) -> None:
+    async with await outbox.writer(ONE) as connection:
+        gc.collect()
+        gc.disable()
+        try:
+            await outbox.put_on(connection, an_order_id())
+            assert not [kept for kept in gc.get_objects() if isinstance(kept, Transaction | OutboxRow)]
+        finally:
+            gc.enable()
 
 
 async def test_a_row_that_the_broker_refuses_holds_its_key_and_no_other(
