@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from libs.service.errors import StartupRefused
 from libs.service.trust import Trust
 
 
@@ -82,3 +83,15 @@ async def test_a_server_whose_authority_is_named_is_believed(
         assert (await client.get(url)).status_code == httpx.codes.NO_CONTENT
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             await client.get(url.replace("127.0.0.1", "localhost"))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_that_cannot_be_read_refuse_the_start(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(StartupRefused, match="SSL_CERT_FILE"):
+        Trust(ssl.PROTOCOL_TLS_CLIENT)
