@@ -19,7 +19,7 @@ from gateway.store import intents
 from gateway.store.intake import Accepted, InUse, Reused, Unavailable
 from gateway.store.intents import Claim
 from libs.contracts.order_saga import SagaCancelOrder
-from libs.contracts.values import MessageId, OrderId
+from libs.contracts.values import MessageId, OrderId, UserId
 from libs.crash_points import reach
 from libs.messaging.message import Trace
 from libs.service.auth import bearer
@@ -78,20 +78,10 @@ def cancelling(gate: Gate) -> APIRouter:
 
 async def _accept(gate: Gate, request: Request) -> Response:
     principal = await gate.runtime.guard.signed_in(request)
-    key = idempotency_key(request)
-    body = await read(request, OrderIn)
-    asked = body.asked_by(principal.user_id)
-    if too_many := overfull(asked.lines):
-        detail = "The lines of this product add up to more than 1000."
-        raise unprocessable([Fault(f"#/lines/{n}/quantity", detail, "quantity_too_large") for n in too_many])
+    claim = await _claim(request, principal.user_id)
     await _shed(gate)
-    order_id = OrderId(uuid_utils.compat.uuid7())
-    message_id = MessageId(uuid_utils.compat.uuid7())
-    claim = Claim(
-        principal.user_id, key, asked.fingerprint, asked.as_order(order_id), message_id, trace(request)
-    )
     accepted = await _admit(gate, claim)
-    request.scope["log_fields"] = {"order_id": str(accepted.order_id), "message_id": str(message_id)}
+    request.scope["log_fields"] = {"order_id": str(accepted.order_id), "message_id": str(claim.message_id)}
     headers = {"Location": f"{views.ORDERS}/{accepted.order_id}", "Retry-After": "1"}
     if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -104,6 +94,19 @@ async def _accept(gate: Gate, request: Request) -> Response:
         status = await history.reached(gate, request, caller, accepted.order_id, seconds)
     content = {"order_id": str(accepted.order_id), "status": status, "links": views.links(accepted.order_id)}
     return Json(content, 202, headers)
+
+
+async def _claim(request: Request, user_id: UserId) -> Claim:
+    """What the request asks for, and nothing that it was read from: up to some thousand wait for a commit at once."""
+    key = idempotency_key(request)
+    body = await read(request, OrderIn)
+    asked = body.asked_by(user_id)
+    if too_many := overfull(asked.lines):
+        detail = "The lines of this product add up to more than 1000."
+        raise unprocessable([Fault(f"#/lines/{n}/quantity", detail, "quantity_too_large") for n in too_many])
+    order_id = OrderId(uuid_utils.compat.uuid7())
+    message_id = MessageId(uuid_utils.compat.uuid7())
+    return Claim(user_id, key, asked.fingerprint, asked.as_order(order_id), message_id, trace(request))
 
 
 async def _admit(gate: Gate, claim: Claim) -> Accepted:
