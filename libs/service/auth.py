@@ -6,6 +6,7 @@ or extension named by the token itself.
 
 import asyncio
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -122,10 +123,17 @@ class TokenVerifier:
         if kid not in keys:
             keys = await self._source.keys_for(kid)
         verified = _verify(token, kid, keys, self._clock())
-        while len(self._known) >= self._capacity:
-            del self._known[next(iter(self._known))]
+        self._make_room()
         self._known[digest] = verified
         return verified.principal
+
+    def _make_room(self) -> None:
+        """Forget the longest known, as long as they have expired or there is no room for another."""
+        while self._known:
+            oldest = next(iter(self._known))
+            if len(self._known) < self._capacity and self._known[oldest].expires_at > self._clock():
+                break
+            del self._known[oldest]
 
 
 def _kid(token: str) -> str:
@@ -162,7 +170,7 @@ def _verify(token: str, kid: str, keys: Keys, now: float) -> _Verified:
         raise InvalidTokenError("no jti")
     session_id = _uuid(claims, "sid") if "sid" in claims else None
     principal = Principal(UserId(_uuid(claims, "sub")), _roles(claims), session_id)
-    return _Verified(principal, expires_at, kid)
+    return _Verified(principal, expires_at, sys.intern(kid))
 
 
 def _seconds(claims: Mapping[str, object], name: str) -> int:

@@ -107,6 +107,17 @@ async def test_the_longest_known_is_forgotten_first() -> None:
     assert list(verifier._known) == [sha256(token.encode()).digest() for token in tokens[2:]]
 
 
+async def test_what_has_expired_is_forgotten_when_another_token_comes() -> None:
+    claims = SMITH.claims({})
+    clock = Clock(claims["iat"])
+    verifier = TokenVerifier(Known(KEY), clock=clock)
+    await verifier.verify(SMITH.signed({}, claims))
+    clock.now = claims["exp"]
+    later = SMITH.signed({}, SMITH.claims({"iat": claims["exp"], "exp": claims["exp"] + 900}))
+    await verifier.verify(later)
+    assert list(verifier._known) == [sha256(later.encode()).digest()]
+
+
 class Gateway:
     """A gateway's JWKS, and how often it was fetched."""
 
