@@ -1,4 +1,4 @@
-"""Bytes that are no HTTP request, on a real socket."""
+"""What comes on a real socket: bytes that are no HTTP request, and requests one after the other."""
 
 import asyncio
 import gc
