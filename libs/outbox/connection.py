@@ -29,6 +29,9 @@ SESSION: Final = {
     "enable_seqscan": "off",
 }
 
+_HALF_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
+"""What Linux has to be asked for, to tell of a peer that sends nothing more; other systems call that POLLHUP (poll(2))."""
+
 
 def parameters(name: str, **session: str) -> dict[str, Any]:
     """How every connection of a service is opened; `session` adds to the server settings of `SESSION`."""
@@ -75,7 +78,7 @@ def hung_up(connection: AsyncConnection[Row]) -> bool:
     if connection.closed:
         return True
     sockets = select.poll()
-    sockets.register(connection.fileno(), select.POLLRDHUP)
+    sockets.register(connection.fileno(), _HALF_CLOSED)
     return bool(sockets.poll(0))
 
 
