@@ -49,7 +49,7 @@ def compose() -> Service[Histories]:
         pace_seconds=PACE_SECONDS,
         api=partial(api.router, arrivals=arrivals),
         workers=[arrivals.close_at_stop, arrivals.look_around],
-        committed=lambda _runtime, histories: arrivals.tell(histories.changed),
+        committed=lambda _runtime, histories: arrivals.tell(histories.changed, histories.has_ended),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -31,11 +31,16 @@ class Pace:
 DEFAULT_PACE: Final = Pace()
 
 
-class Watch:
-    """One waiting request's view of an order."""
+def _perhaps(_order_id: OrderId) -> bool:
+    return True
 
-    def __init__(self, arrivals: "Arrivals") -> None:
+
+class Watch:
+    """One waiting request's view of an order; `for_the_end` where nothing else is waited for."""
+
+    def __init__(self, arrivals: "Arrivals", *, for_the_end: bool) -> None:
         self._arrivals = arrivals
+        self.for_the_end = for_the_end
         self.news = asyncio.Event()
 
     @property
@@ -62,9 +67,12 @@ class Arrivals:
         self._newest: dict[OrderId, int] = {}
 
     @contextmanager
-    def watch(self, order_id: OrderId) -> Iterator[Watch]:
-        """Be told of an order; begin before the first look at its rows, so that nothing falls between."""
-        watch = Watch(self)
+    def watch(self, order_id: OrderId, *, for_the_end: bool = False) -> Iterator[Watch]:
+        """Be told of an order; begin before the first look at its rows, so that nothing falls between.
+
+        Who waits `for_the_end` only is not told of what is known to lead there.
+        """
+        watch = Watch(self, for_the_end=for_the_end)
         if self.closed:
             watch.news.set()
         self._watches[order_id].add(watch)
@@ -76,12 +84,15 @@ class Arrivals:
                 del self._watches[order_id]
                 self._newest.pop(order_id, None)
 
-    def tell(self, order_ids: Iterable[OrderId]) -> None:
+    def tell(
+        self, order_ids: Iterable[OrderId], may_have_ended: Callable[[OrderId], bool] = _perhaps
+    ) -> None:
         """Wake those who wait for these orders; called after the commit."""
         if self._watches:
             for order_id in order_ids:
                 for watch in self._watches.get(order_id, ()):
-                    watch.news.set()
+                    if not watch.for_the_end or may_have_ended(order_id):
+                        watch.news.set()
 
     def close(self) -> None:
         """Wake everybody for good."""

@@ -39,7 +39,7 @@ class Reading:
         """The order when it has ended, or as it is after so long; an unknown one is waited for as well."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
-        with self._arrivals.watch(self._order_id) as watch:
+        with self._arrivals.watch(self._order_id, for_the_end=True) as watch:
             while True:
                 found = await self.look()
                 left = min(deadline - clock(), self._patience(found))

@@ -157,6 +157,10 @@ class Histories:
             standing = self.entries.get(place, entry)
             self.entries[place] = min(standing, entry, key=lambda one: one.ce_id)
 
+    def has_ended(self, order_id: OrderId) -> bool:
+        """Whether an order of the batch is at its end, by what this process knows."""
+        return self.orders[order_id].stage.status in TERMINAL
+
 
 def join(one: History, other: History) -> History:
     """What both know together."""

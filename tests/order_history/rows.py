@@ -46,12 +46,15 @@ async def fold_in(tx: Transaction, messages: Sequence[Message[Contract]]) -> His
     return histories
 
 
-async def folded(database: Database, *batches: Sequence[Message[Contract]]) -> None:
-    """Each batch in a transaction of its own."""
+async def folded(database: Database, *batches: Sequence[Message[Contract]]) -> list[Histories]:
+    """Each batch in a transaction of its own; and what the host would tell of each."""
+    told = []
     async with await connect(database.runtime_dsn, name="test") as connection:
         for messages in batches:
             async with transaction(connection) as tx:
-                await fold_in(tx, messages)
+                histories = await fold_in(tx, messages)
+            told.append(histories)
+    return told
 
 
 async def contents(database: Database) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:

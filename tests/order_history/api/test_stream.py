@@ -9,12 +9,15 @@ import httpx
 import pytest
 
 from libs.contracts.message import Contract
+from libs.contracts.values import OrderId, UserId
 from libs.messaging.message import Message
+from libs.outbox.transaction import Transaction
+from order_history import store
 from order_history.api import Arrivals, Pace, router
 from order_history.app import service
-from order_history.domain.history import Histories
+from order_history.store import Found
 from tests.order_history.api.customers import mine
-from tests.order_history.rows import ROUTES, folded
+from tests.order_history.rows import folded
 from tests.order_history.stories import Story, told
 from tests.support.api import asked
 from tests.support.databases import Database
@@ -22,11 +25,9 @@ from tests.support.databases import Database
 pytestmark = pytest.mark.integration
 
 
-def commit(messages: list[Message[Contract]]) -> None:
-    """Tell those who wait in this process, as the host does after a commit."""
-    histories = Histories()
-    for message in messages:
-        ROUTES[type(message.body)](histories, message)
+async def commit(history: Database, messages: list[Message[Contract]]) -> None:
+    """Fold, and tell those who wait in this process, as the host does after a commit."""
+    (histories,) = await folded(history, messages)
     assert service.committed is not None
     service.committed(None, histories)  # type: ignore[arg-type]
 
@@ -45,11 +46,32 @@ async def test_a_wait_ends_with_the_order(history: Database, api: httpx.AsyncCli
     for message in messages[1:]:
         _, pending = await asyncio.wait([waiting], timeout=0.05)
         assert pending
-        await folded(history, [message])
-        commit([message])
+        await commit(history, [message])
     answer = await asyncio.wait_for(waiting, 2)
     assert answer.json()["status"] == "completed"
     assert len(answer.json()["timeline"]) == 5
+
+
+async def test_who_waits_for_the_end_looks_at_the_beginning_and_at_the_end(
+    history: Database, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    look = store.order
+
+    async def counted(tx: Transaction, order_id: OrderId, owner: UserId) -> Found | None:
+        looks.append(order_id)
+        return await look(tx, order_id, owner)
+
+    monkeypatch.setattr(store, "order", counted)
+    story = Story()
+    waiting = asyncio.create_task(
+        api.get(f"/orders/{story.order_id}?wait_seconds=30", headers=mine(story.user_id), timeout=40)
+    )
+    for message in story.completes():
+        await asyncio.wait([waiting], timeout=0.1)
+        await commit(history, [message])
+    assert (await asyncio.wait_for(waiting, 2)).json()["status"] == "completed"
+    assert len(looks) == 2
 
 
 async def test_a_wait_for_an_order_that_is_yet_to_come_finds_it(
@@ -61,8 +83,7 @@ async def test_a_wait_for_an_order_that_is_yet_to_come_finds_it(
     )
     _, pending = await asyncio.wait([waiting], timeout=0.1)
     assert pending
-    await folded(history, story.runs_short())
-    commit(story.runs_short())
+    await commit(history, story.runs_short())
     assert (await asyncio.wait_for(waiting, 2)).json()["status"] == "cancelled"
 
 
@@ -87,8 +108,7 @@ async def test_an_end_that_came_before_what_led_to_it_is_told_when_it_is_whole(
     )
     _, pending = await asyncio.wait([waiting], timeout=0.2)
     assert pending
-    await folded(history, [paid])
-    commit([paid])
+    await commit(history, [paid])
     answer = await asyncio.wait_for(waiting, 2)
     assert [entry["event"] for entry in answer.json()["timeline"]][3:] == ["paid", "completed"]
 
