@@ -14,7 +14,8 @@ from libs.contracts.order import (
 )
 from libs.contracts.payment import PaymentCompleted, PaymentFailed, PaymentRefunded
 from libs.contracts.product import ProductsValidated, ProductsValidationFailed
-from libs.service.service import Service, on_message
+from libs.contracts.topics import EVENT_TOPICS
+from libs.service.service import Paced, Service, on_message
 from order_history import api, store
 from order_history.domain import events
 from order_history.domain.history import Histories
@@ -46,7 +47,7 @@ def compose() -> Service[Histories]:
             on_message(PaymentRefunded, events.refunded),
             on_message(OrderCancelled, events.cancelled),
         ],
-        pace_seconds=PACE_SECONDS,
+        paced=Paced(topics=EVENT_TOPICS, seconds=PACE_SECONDS),
         api=partial(api.router, arrivals=arrivals),
         workers=[arrivals.close_at_stop, arrivals.look_around],
         committed=lambda _runtime, histories: arrivals.tell(histories.changed, histories.has_ended),

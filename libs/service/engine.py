@@ -122,16 +122,22 @@ class Engine(Generic[State]):
         self.consumptions = list(self._consumers())
 
     def _consumers(self) -> "Sequence[Consumption[State]]":
-        gated = self._service.gated
-        apart = gated.topics if gated is not None else ()
+        gated, paced = self._service.gated, self._service.paced
+        apart = {topic for one in (gated, paced) if one is not None for topic in one.topics}
         topics = [topic for topic in self._service.topics if topic not in apart]
-        consumers = [self._consumption(topics, None)] if topics else []
+        consumers = [self._consumption(topics)] if topics else []
         if gated is not None:
-            consumers.append(self._consumption(gated.topics, partial(self._room, gated.room)))
+            consumers.append(self._consumption(gated.topics, room=partial(self._room, gated.room)))
+        if paced is not None:
+            consumers.append(self._consumption(paced.topics, pace_seconds=paced.seconds))
         return consumers
 
     def _consumption(
-        self, topics: Sequence[str], room: Callable[[], Awaitable[int]] | None
+        self,
+        topics: Sequence[str],
+        *,
+        room: Callable[[], Awaitable[int]] | None = None,
+        pace_seconds: float = 0.0,
     ) -> Consumption[State]:
         prefixed = [self._settings.topic_prefix + topic for topic in topics]
         return Consumption(
@@ -141,7 +147,7 @@ class Engine(Generic[State]):
             batch_size=self._settings.batch_size,
             done=self._done,
             room=room,
-            pace_seconds=self._service.pace_seconds,
+            pace_seconds=pace_seconds,
             clock=self._ports.clock,
         )
 

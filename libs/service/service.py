@@ -57,6 +57,17 @@ class Gated:
     room: Callable[[Runtime], Awaitable[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Topics that nobody waits for: read by a consumer of their own, which takes what belongs together at once.
+
+    Its batches begin at least `seconds` apart, and further under load.
+    """
+
+    topics: tuple[str, ...]
+    seconds: float
+
+
 async def _load_nothing(_tx: Transaction, _messages: Sequence[Message[object]]) -> None:
     return None
 
@@ -71,9 +82,7 @@ class Service(Generic[State]):
 
     Its topics are those of the contracts that it has routes for. `startup` may raise
     StartupRefused. `committed` is told of every committed batch, for waiters in this process; it
-    must not raise. `keys` gives the public keys of tokens where they are at hand. Batches begin at
-    least `pace_seconds` apart, and further under load: a reader that nobody waits for takes what belongs
-    together at once.
+    must not raise. `keys` gives the public keys of tokens where they are at hand.
     """
 
     name: str
@@ -84,7 +93,7 @@ class Service(Generic[State]):
     workers: Sequence[Worker] = ()
     settings: type[Settings] = Settings
     gated: Gated | None = None
-    pace_seconds: float = 0.0
+    paced: Paced | None = None
     startup: Callable[[Runtime], Awaitable[None]] | None = None
     committed: Callable[[Runtime, State], None] | None = None
     keys: Callable[[Database], KeySource] | None = None
