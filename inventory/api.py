@@ -61,8 +61,7 @@ def router(runtime: Runtime) -> APIRouter:
 
     @routes.get("/stock/{product_id}")
     async def get_stock(product_id: UUID) -> StockView:
-        async with runtime.database.transaction() as tx:
-            stock = await store.stock_of(tx, ProductId(product_id))
+        stock = await store.stock_of(runtime.database, ProductId(product_id))
         if stock is None:
             raise Problem(404, "not_found", f"No stock was ever entered for the product {product_id}.")
         return StockView.of(stock)

@@ -9,7 +9,7 @@ from inventory.domain import Hold, HoldState, Refused, Shelves, Stock
 from libs.contracts.inventory import ReserveInventory
 from libs.contracts.values import OrderId, ProductId, Shortage
 from libs.messaging.message import Message
-from libs.outbox.transaction import Row, Transaction
+from libs.outbox.transaction import Asked, Row, Transaction
 
 LOCK_HOLDS: Final = """
     SELECT holds.order_id, holds.state, holds.reason, holds.detail::text, reservations.product_id, reservations.quantity
@@ -101,9 +101,9 @@ async def save(tx: Transaction, shelves: Shelves) -> None:
         await tx.queue(MOVE_HOLDS, [tx.now, changed, states])
 
 
-async def stock_of(tx: Transaction, product_id: ProductId) -> Stock | None:
+async def stock_of(asked: Asked, product_id: ProductId) -> Stock | None:
     """The stock of one product as it is, not locked; None where none was ever entered."""
-    rows = await tx.fetch(STOCK_OF, [product_id])
+    rows = await asked.fetch(STOCK_OF, [product_id])
     return _stock(rows[0]) if rows else None
 
 

@@ -146,8 +146,7 @@ def _reading(runtime: Runtime) -> APIRouter:
 
     @routes.get("/products/{product_id}")
     async def get_product(product_id: UUID) -> ProductView:
-        async with runtime.database.transaction() as tx:
-            return _found(await store.product(tx, ProductId(product_id)), product_id)
+        return _found(await store.product(runtime.database, ProductId(product_id)), product_id)
 
     return routes
 

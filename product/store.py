@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composable
 from libs.contracts.product import ValidateProducts
 from libs.contracts.values import CategoryId, Money, ProductId
 from libs.messaging.message import Message
-from libs.outbox.transaction import Row, Transaction
+from libs.outbox.transaction import Asked, Row, Transaction
 from product.domain import Catalogue, Category, Listed, Product
 
 Sort: TypeAlias = Literal["name", "-name", "price", "-price", "newest"]
@@ -126,9 +126,9 @@ async def categories(tx: Transaction, limit: int, after: Place | None) -> tuple[
     return [Category(CategoryId(row[0]), row[1]) for row in rows[:limit]], _next(rows, limit)
 
 
-async def product(tx: Transaction, product_id: ProductId) -> Listed | None:
+async def product(asked: Asked, product_id: ProductId) -> Listed | None:
     """One product, withdrawn ones too."""
-    return _found(await tx.fetch(PRODUCT, [product_id]))
+    return _found(await asked.fetch(PRODUCT, [product_id]))
 
 
 async def add_product(tx: Transaction, listed: Listed) -> None:

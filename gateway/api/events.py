@@ -131,8 +131,7 @@ def router(gate: Gate) -> APIRouter:
         last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=100)] = None,
     ) -> Response:
         """The order's timeline as it comes; ends when the order has ended."""
-        async with gate.database.transaction() as tx:
-            known = await intents.of_order(tx, OrderId(order_id), caller.user_id)
+        known = await intents.of_order(gate.database, OrderId(order_id), caller.user_id)
         await find(gate, request, caller, OrderId(order_id), known)
         streams.check(caller.user_id)
         feed = _Feed(gate, request, caller, OrderId(order_id), client, last_event_id)
@@ -202,8 +201,7 @@ class _Feed:
             self._seen = match[1].decode("ascii", "ignore")
 
     async def _has_ended(self) -> bool:
-        async with self._gate.database.transaction() as tx:
-            known = await intents.of_order(tx, self._order_id, self._caller.user_id)
+        known = await intents.of_order(self._gate.database, self._order_id, self._caller.user_id)
         try:
             order = await find(self._gate, self._request, self._caller, self._order_id, known)
         except Problem as problem:

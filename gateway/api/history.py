@@ -124,8 +124,7 @@ def router(gate: Gate) -> APIRouter:
         caller: Annotated[Caller, Depends(gate.user)],
     ) -> Response:
         """One of one's own orders."""
-        async with gate.database.transaction() as tx:
-            known = await intents.of_order(tx, OrderId(order_id), caller.user_id)
+        known = await intents.of_order(gate.database, OrderId(order_id), caller.user_id)
         view = await find(gate, request, caller, OrderId(order_id), known)
         return Json(view, headers={"Cache-Control": "no-store"})
 
@@ -214,8 +213,7 @@ async def _page(
     gate: Gate, request: Request, caller: Caller, asked: Listing, place: _Place
 ) -> tuple[list[View], _Place | None]:
     """Orders of open intents first, for they are the newest, then the read model's."""
-    async with gate.database.transaction() as tx:
-        known = await intents.of_user(tx, caller.user_id, place.before, MAX_SIZE * 2)
+    known = await intents.of_user(gate.database, caller.user_id, place.before, MAX_SIZE * 2)
     unseen = [] if place.cursor is not None else await _unseen(gate, asked, known)
     items = unseen[: asked.page_size]
     shown = (*place.shown, *(str(one["order_id"]) for one in items))[-MAX_SIZE:]

@@ -157,8 +157,7 @@ def trace(request: Request) -> Trace | None:
 
 
 async def _cancel(gate: Gate, request: Request, caller: Caller, order_id: OrderId, reason: str) -> str:
-    async with gate.database.transaction() as tx:
-        known = await intents.of_order(tx, order_id, caller.user_id)
+    known = await intents.of_order(gate.database, order_id, caller.user_id)
     order = await history.find(gate, request, caller, order_id, known)
     if order["status"] == CANCELLED:
         raise Problem(409, "order_not_cancellable", "The order is cancelled already.")

@@ -9,7 +9,7 @@ from gateway.domain.orders import CANCEL, CREATE
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
 from libs.contracts.values import MessageId, OrderId, UserId
 from libs.messaging.message import Trace
-from libs.outbox.transaction import Row, Transaction
+from libs.outbox.transaction import Asked, Row, Transaction
 
 CLAIM: Final = """
     INSERT INTO idempotency_keys AS known (user_id, route, key, fingerprint, order_id)
@@ -153,14 +153,14 @@ async def open_cancel(tx: Transaction, cancel: SagaCancelOrder, message_id: Mess
     return bool(rows)
 
 
-async def of_order(tx: Transaction, order_id: OrderId, user_id: UserId) -> list[Intent]:
+async def of_order(asked: Asked, order_id: OrderId, user_id: UserId) -> list[Intent]:
     """The open intents of an order, if it is this user's."""
-    return [_intent(row) for row in await tx.fetch(OF_ORDER, [order_id, user_id])]
+    return [_intent(row) for row in await asked.fetch(OF_ORDER, [order_id, user_id])]
 
 
-async def of_user(tx: Transaction, user_id: UserId, before: OrderId | None, limit: int) -> list[Intent]:
+async def of_user(asked: Asked, user_id: UserId, before: OrderId | None, limit: int) -> list[Intent]:
     """A user's open intents, the newest order first; orders from `before` on are left out."""
-    return [_intent(row) for row in await tx.fetch(OF_USER, [user_id, before, before, limit])]
+    return [_intent(row) for row in await asked.fetch(OF_USER, [user_id, before, before, limit])]
 
 
 async def unsettled(

@@ -1,8 +1,7 @@
 """Connections whose statements travel together, when somebody waits, instead of one by one; and are counted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -85,21 +84,26 @@ class BufferedPipeline(AsyncPipeline):
     """
 
     _settled = True
+    _conn: "Connection"
 
     async def __aenter__(self) -> Self:
         """Enter without a wait: nothing has to be said to the server."""
         self.pgconn.enter_pipeline_mode()
         self.level += 1
+        self._conn.enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave; unless that was done by a commit, learn first how the server's transaction stands."""
-        if self._settled:
-            self._exit(error)
-        else:
-            await super().__aexit__(kind, error, trace)
+        try:
+            if self._settled:
+                self._exit(error)
+            else:
+                await super().__aexit__(kind, error, trace)
+        finally:
+            self._conn.enter(None)
 
     def _communicate_gen(self) -> PQGen[None]:
         while self.command_queue:
@@ -183,15 +187,13 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         self._loading = Transformer(self)
         self.listening = Listening()
 
-    @asynccontextmanager
-    async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
-        """Enter pipeline mode; pipelines do not nest."""
-        self._pipeline = self._buffered = BufferedPipeline(self)
-        try:
-            async with self._buffered as pipeline:
-                yield pipeline
-        finally:
-            self._pipeline = self._buffered = None
+    def pipeline(self) -> BufferedPipeline:  # type: ignore[override]
+        """What enters pipeline mode and leaves it, by `async with`; pipelines do not nest."""
+        return BufferedPipeline(self)
+
+    def enter(self, pipeline: BufferedPipeline | None) -> None:
+        """Let statements travel in this pipeline from now on, or in none."""
+        self._pipeline = self._buffered = pipeline
 
     def send(self, statement: LiteralString, parameters: Sequence[object]) -> StatementResult:
         """Put a statement into the pipeline; it is prepared once for each types of its parameters."""
@@ -226,6 +228,14 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
             self.pgconn.send_prepare(name, numbered(text), param_types=key[1])
             pipeline.expect(StatementResult(self, (key, name)))
         return name
+
+    async def ask(self, statement: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement that is a transaction of its own; waits for whoever uses the connection.
+
+        It is prepared, as in a pipeline; and without BEGIN and COMMIT the server is waited for once.
+        """
+        async with self.lock, BufferedPipeline(self, _no_lock=True):
+            return await self.send(statement, parameters).fetchall()
 
     async def wait(
         self,

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
 
 from libs.crash_points import reach
 from libs.messaging.codec import kafka_headers
@@ -17,7 +16,7 @@ from libs.messaging.producer import Sent
 from libs.messaging.record import Sendable
 from libs.outbox import writers
 from libs.outbox.handover import Committed, Handover, Pending
-from libs.outbox.transaction import Row
+from libs.outbox.pipeline import Connection
 from libs.outbox.upcoming import Upcoming
 from libs.outbox.writers import Lane
 
@@ -79,7 +78,7 @@ class Relay:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[AsyncConnection[Row]]],
+        connect: Callable[[], Awaitable[Connection]],
         producer: Producer,
         *,
         process: int,
@@ -180,7 +179,7 @@ class Relay:
             await connection.close()
         return failure
 
-    async def _drain(self, connection: AsyncConnection[Row], group: asyncio.TaskGroup) -> None:
+    async def _drain(self, connection: Connection, group: asyncio.TaskGroup) -> None:
         while True:
             self._wake.clear()
             await self._check_others(connection)
@@ -205,7 +204,7 @@ class Relay:
             async with asyncio.timeout(SAFETY_POLL_SECONDS if self._alone else SHARED_POLL_SECONDS):
                 await self._wake.wait()
 
-    async def _check_others(self, connection: AsyncConnection[Row]) -> None:
+    async def _check_others(self, connection: Connection) -> None:
         """Now and then, see whether somebody else has come or all others have gone."""
         now = asyncio.get_running_loop().time()
         if now - self._checked_at < (ALONE_CHECK_SECONDS if self._alone else MAX_BACK_OFF_SECONDS):
@@ -235,7 +234,7 @@ class Relay:
             for row_id, row in taken
         ]
 
-    async def _look(self, connection: AsyncConnection[Row]) -> list[Pending]:
+    async def _look(self, connection: Connection) -> list[Pending]:
         """The oldest rows of the table."""
         if not (
             self._must_look
@@ -263,7 +262,7 @@ class Relay:
             for row_id, topic, key, key_hash, headers, payload in rows
         ]
 
-    def _delete_soon(self, connection: AsyncConnection[Row], group: asyncio.TaskGroup) -> None:
+    def _delete_soon(self, connection: Connection, group: asyncio.TaskGroup) -> None:
         """Delete what was acknowledged, together with what will be within the next moment."""
         if not self._deleting():
             self._delete_now.clear()
@@ -272,28 +271,26 @@ class Relay:
     def _deleting(self) -> bool:
         return self._deletion is not None and not self._deletion.done()
 
-    async def _delete_all(self, connection: AsyncConnection[Row]) -> None:
+    async def _delete_all(self, connection: Connection) -> None:
         self._delete_now.set()
         if self._deletion is not None:
             await self._deletion
         await self._delete(connection)
 
-    async def _delete_later(self, connection: AsyncConnection[Row]) -> None:
+    async def _delete_later(self, connection: Connection) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(DELETE_WITHIN_SECONDS):
                 await self._delete_now.wait()
         await self._delete(connection)
 
-    async def _delete(self, connection: AsyncConnection[Row]) -> None:
+    async def _delete(self, connection: Connection) -> None:
         while self._acknowledged:
             ids, self._acknowledged = self._acknowledged, []
             reach("relay.before_delete")
-            await connection.execute(DELETE, [ids], binary=True)
+            await connection.ask(DELETE, [ids])
             reach("relay.deleted")
 
-    async def _send(
-        self, connection: AsyncConnection[Row], rows: Sequence[Pending], group: asyncio.TaskGroup
-    ) -> int:
+    async def _send(self, connection: Connection, rows: Sequence[Pending], group: asyncio.TaskGroup) -> int:
         """Send rows and note which were acknowledged; how many that were."""
         keeping: list[asyncio.Task[None]] = []
         slow = asyncio.get_running_loop().call_later(
@@ -344,7 +341,7 @@ class Relay:
             )
 
 
-async def _keep_alive(connection: AsyncConnection[Row]) -> None:
+async def _keep_alive(connection: Connection) -> None:
     """Keep a session from being ended for idleness while Kafka is slow."""
     while True:
         await connection.execute("SELECT 1")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString, TypeAlias
+from typing import Any, LiteralString, Protocol, TypeAlias
 
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.sql import Composed
@@ -10,6 +10,13 @@ from psycopg.sql import Composed
 from libs.outbox.pipeline import Connection, StatementResult
 
 Row: TypeAlias = tuple[Any, ...]
+
+
+class Asked(Protocol):
+    """What answers a statement: a transaction, or a database, where the statement is a transaction of its own."""
+
+    async def fetch(self, statement: LiteralString, parameters: Sequence[object] = ()) -> list[Row]:
+        """The statement's rows."""
 
 
 class Result:

@@ -2,11 +2,10 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, LiteralString
 
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from libs.outbox import writers
@@ -64,13 +63,18 @@ class Database:
             await tx.read_clock()
             yield tx
 
-    async def dedicated(self, purpose: str, **session: str) -> AsyncConnection[Row]:
+    async def fetch(self, statement: LiteralString, parameters: Sequence[object] = ()) -> list[Row]:
+        """The rows of a statement that is a transaction of its own, on a pooled connection."""
+        async with self._pool.connection() as connection:
+            return await connection.ask(statement, parameters)
+
+    async def dedicated(self, purpose: str, **session: str) -> Connection:
         """A connection of its own, to be closed by the caller, on which nobody writes to the outbox."""
         connection = await connect(self._dsn, name=f"{self._service} {purpose}", **session)
         connection.statements = self.statements
         return connection
 
-    async def writing(self, purpose: str) -> AsyncConnection[Row]:
+    async def writing(self, purpose: str) -> Connection:
         """A connection of its own, to be closed by the caller, that may write to the outbox."""
         connection = await self.dedicated(purpose)
         try:

@@ -111,8 +111,7 @@ class Arrivals:
             await asyncio.sleep(pace.poll)
             if self._watches:
                 try:
-                    async with runtime.database.transaction() as tx:
-                        newest = await store.newest_arrivals(tx, list(self._watches))
+                    newest = await store.newest_arrivals(runtime.database, list(self._watches))
                 except (psycopg.OperationalError, PoolTimeout) as error:
                     runtime.log.warning("arrivals.not_read", error=repr(error))
                     continue

@@ -63,8 +63,7 @@ def router(runtime: Runtime, arrivals: Arrivals, pace: Pace = DEFAULT_PACE) -> A
     @api.post("/orders/lookup", dependencies=[Depends(runtime.service)])
     async def look_up(asked: Lookup, _query: Annotated[Nothing, Query()]) -> Response:
         """The status of each order that is known, by its id."""
-        async with runtime.database.transaction() as tx:
-            known = await store.statuses(tx, [OrderId(one) for one in asked.order_ids])
+        known = await store.statuses(runtime.database, [OrderId(one) for one in asked.order_ids])
         return views.answer({str(order_id): status for order_id, status in known.items()})
 
     return api

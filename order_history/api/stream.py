@@ -32,8 +32,7 @@ class Reading:
 
     async def look(self) -> Found | None:
         """The order as it is now; None where it is not there or not the owner's."""
-        async with self._runtime.database.transaction() as tx:
-            return await store.order(tx, self._order_id, self._owner)
+        return await store.order(self._runtime.database, self._order_id, self._owner)
 
     async def ended(self, seconds: float) -> Found | None:
         """The order when it has ended, or as it is after so long; an unknown one is waited for as well."""

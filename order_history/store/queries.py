@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 from psycopg.sql import SQL, Composable
 
 from libs.contracts.values import MessageId, OrderId, PaymentId, PaymentMethodId, ProductId, UserId
-from libs.outbox.transaction import Row, Transaction
+from libs.outbox.transaction import Asked, Row, Transaction
 from order_history.domain.history import EventName, PaymentStage, Status
 
 Sort: TypeAlias = Literal["-created_at", "created_at", "-total", "total"]
@@ -116,9 +116,9 @@ class Page:
     next: Cursor | None
 
 
-async def order(tx: Transaction, order_id: OrderId, owner: UserId) -> Found | None:
+async def order(asked: Asked, order_id: OrderId, owner: UserId) -> Found | None:
     """One order with its timeline, if it is there and the owner's."""
-    rows = await tx.fetch(ORDER, [order_id, owner])
+    rows = await asked.fetch(ORDER, [order_id, owner])
     return _found(rows[0]) if rows else None
 
 
@@ -145,14 +145,14 @@ async def page(
     return Page(found[:limit], Cursor(sort, last.order_id, created_at=last.created_at))
 
 
-async def statuses(tx: Transaction, order_ids: Sequence[OrderId]) -> dict[OrderId, Status]:
+async def statuses(asked: Asked, order_ids: Sequence[OrderId]) -> dict[OrderId, Status]:
     """The status of each order whose owner is known, so that its owner finds it; whoever that is."""
-    return dict(await tx.fetch(STATUSES, [order_ids]))
+    return dict(await asked.fetch(STATUSES, [order_ids]))
 
 
-async def newest_arrivals(tx: Transaction, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
+async def newest_arrivals(asked: Asked, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
     """A number for each order that grows with every new line of its timeline."""
-    return dict(await tx.fetch(NEWEST_ARRIVALS, [order_ids]))
+    return dict(await asked.fetch(NEWEST_ARRIVALS, [order_ids]))
 
 
 def _found(row: Row) -> Found:

@@ -89,7 +89,7 @@ class Party:
         statements = self.connection.statements.sent - statements
         sent, self.sent = self.sent, []
         if sent:
-            await self.connection.execute(DELETE, [[number for number, _ in sent]], binary=True)
+            await self.connection.ask(DELETE, [[number for number, _ in sent]])
         cost = Cost(statements, self.transactions - transactions, await self._written() - written)
         return cost, [row for _, row in sent]
 

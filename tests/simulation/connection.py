@@ -12,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from libs.outbox import writers
 from libs.outbox.connection import transaction
+from libs.outbox.pipeline import Connection as PipelinedConnection
 from libs.outbox.transaction import Row, Transaction
 from libs.service.database import Database as PooledDatabase
 from tests.simulation.clock import Process
@@ -98,6 +99,10 @@ class Connection:
         if not self.pipelined:
             await self.sync()
         return cursor
+
+    async def ask(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
+        """The rows of a statement that is a transaction of its own."""
+        return await (await self.execute(statement, parameters)).fetchall()
 
     def pipeline(self) -> _Pipeline:
         """Until its end, statements are sent without waiting."""
@@ -263,23 +268,32 @@ class Client:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A pipelined transaction on a pooled connection."""
+        async with self._pooled() as connection, transaction(cast("AsyncConnection[Row]", connection)) as tx:
+            await tx.read_clock()
+            yield tx
+
+    async def fetch(self, statement: str, parameters: Sequence[Any] = ()) -> Rows:
+        """The rows of a statement that is a transaction of its own, on a pooled connection."""
+        async with self._pooled() as connection:
+            return await connection.ask(statement, parameters)
+
+    async def dedicated(self, purpose: str, **_session: str) -> PipelinedConnection:
+        """A connection of its own."""
+        return cast("PipelinedConnection", await self._connected(purpose))
+
+    async def writing(self, purpose: str) -> PipelinedConnection:
+        """A connection of its own that may write to the outbox."""
+        return cast("PipelinedConnection", await self._entered(purpose))
+
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[Connection]:
         connection = await self._taken()
         try:
-            async with transaction(cast("AsyncConnection[Row]", connection)) as tx:
-                await tx.read_clock()
-                yield tx
+            yield connection
         finally:
             self._room.release()
             if not connection.closed:
                 self._idle.append(connection)
-
-    async def dedicated(self, purpose: str, **_session: str) -> AsyncConnection[Row]:
-        """A connection of its own."""
-        return cast("AsyncConnection[Row]", await self._connected(purpose))
-
-    async def writing(self, purpose: str) -> AsyncConnection[Row]:
-        """A connection of its own that may write to the outbox."""
-        return cast("AsyncConnection[Row]", await self._entered(purpose))
 
     async def _taken(self) -> Connection:
         if self._room.locked():

@@ -59,6 +59,39 @@ async def test_results_come_in_any_order_that_they_are_asked_for(connection: Con
         assert await second.rows() == [("two",)]
 
 
+async def test_a_statement_by_itself_is_one_statement_and_a_transaction(connection: Connection) -> None:
+    before = connection.statements.sent
+    assert await connection.ask("INSERT INTO noted VALUES (%s::bigint) RETURNING n", [1]) == [(1,)]
+    assert await connection.ask("DELETE FROM noted WHERE n = ANY(%s::bigint[])", [[2, 3]]) == []
+    assert connection.statements.sent == before + 2
+    assert await noted(connection) == [1]
+
+
+async def test_statements_by_themselves_wait_for_each_other_and_for_cursors(connection: Connection) -> None:
+    async def asked(n: int) -> list[tuple[int]]:
+        if n % 2:
+            return await (await connection.execute("SELECT %s::bigint", [n])).fetchall()
+        return await connection.ask("SELECT %s::bigint", [n])
+
+    assert await asyncio.gather(*map(asked, range(8))) == [[(n,)] for n in range(8)]
+
+
+async def test_a_statement_by_itself_that_fails_leaves_nothing_behind(connection: Connection) -> None:
+    await note(connection, 1)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await connection.ask("INSERT INTO noted VALUES (%s::bigint)", [1])
+    await note(connection, 2)
+    assert await noted(connection) == [1, 2]
+
+
+async def test_a_statement_by_itself_that_is_given_up_leaves_nothing_behind(connection: Connection) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await connection.ask("INSERT INTO noted SELECT 1 FROM pg_sleep(5)")
+    await note(connection, 2)
+    assert await noted(connection) == [2]
+
+
 async def test_a_statement_is_prepared_once_for_each_types_of_its_parameters(connection: Connection) -> None:
     for value in (1, 2, 3):
         await note(connection, value)
