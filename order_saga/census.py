@@ -59,8 +59,7 @@ class Census:
                 await asyncio.sleep(rest)
 
     async def _count(self, runtime: Runtime) -> None:
-        async with runtime.database.transaction() as tx:
-            found = await store.census(tx)
+        found = await store.census(runtime.database)
         self._counted_at = asyncio.get_running_loop().time()
         self._running = sum(count for (_, parked), count in found.items() if not parked)
         self._parked.set(sum(count for (_, parked), count in found.items() if parked))

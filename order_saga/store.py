@@ -13,7 +13,7 @@ from libs.contracts.message import Event
 from libs.contracts.order_saga import SagaCancelOrder, SagaCreateOrder
 from libs.contracts.values import OrderId, SagaId
 from libs.messaging.message import Message
-from libs.outbox.transaction import Result, Row, Transaction
+from libs.outbox.transaction import Asked, Result, Row, Transaction
 from libs.saga.chance import message_id
 from libs.saga.inputs import Gap, Timeout
 from libs.saga.instance import Instance, Status
@@ -314,15 +314,15 @@ async def check_versions(book: Book, runtime: Runtime) -> None:
         raise StartupRefused(f"sagas are under way that are not defined here: {named}")
 
 
-async def census(tx: Transaction) -> dict[tuple[Status, bool], int]:
+async def census(asked: Asked) -> dict[tuple[Status, bool], int]:
     """How many sagas have not ended, by status and whether they are parked."""
-    rows = await tx.fetch(CENSUS)
+    rows = await asked.fetch(CENSUS)
     return {(Status(status), parked): count for status, parked, count in rows}
 
 
-async def order_of(tx: Transaction, saga_id: SagaId) -> OrderId | None:
+async def order_of(asked: Asked, saga_id: SagaId) -> OrderId | None:
     """The order that a saga is about; None where there is no such saga."""
-    for (order_id,) in await tx.fetch(ORDER_OF, [saga_id]):
+    for (order_id,) in await asked.fetch(ORDER_OF, [saga_id]):
         return OrderId(order_id)
     return None
 
