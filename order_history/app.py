@@ -20,7 +20,7 @@ from order_history import api, store
 from order_history.domain import events
 from order_history.domain.history import Histories
 
-PACE_SECONDS: Final = 0.02
+PACE_SECONDS: Final = 0.04
 """No saga waits for the read model: an order's events that follow one another are folded together."""
 
 

@@ -31,6 +31,8 @@ State = TypeVar("State")
 EXPECTED: Final = (psycopg.Error, SystemFault, Fenced, OffsetAlarm, MessagingError, OSError)
 """Faults that a line says enough of; any other comes with its traceback."""
 POLL_MS: Final = 500
+SINCE_MS: Final = 5
+"""How long a reader that has rested waits for what came meanwhile: a fetch of what is there takes 1 or 2."""
 IDLE_WRITE_SECONDS: Final = 1.0
 HINT_SECONDS: Final = 5.0
 TOLD_AFTER_SECONDS: Final = 0.001
@@ -92,6 +94,7 @@ class Consumption(Generic[State]):
         self._alarms: dict[TopicPartition, str] = {}
         self._epoch = 0
         self._lost = False
+        self._rested = False
         self._busy = asyncio.Lock()
         self._database_ahead: float | None = None
         self._last_idle_write = 0.0
@@ -176,6 +179,9 @@ class Consumption(Generic[State]):
                 return
         epoch = self._epoch
         records = await self._reader.poll(limit, POLL_MS)
+        if self._rested and 0 < len(records) < limit:
+            # These were fetched when it began to rest; what has come since is fetched now that they are taken.
+            records += await self._reader.poll(limit - len(records), SINCE_MS)
         async with self._busy:
             if self._lost:
                 await self._locate(list(self._expected))
@@ -194,7 +200,8 @@ class Consumption(Generic[State]):
         await self._hint()
         if records:
             rest = self._pace.rest(len(records), began, asyncio.get_running_loop().time())
-            if rest > 0:
+            self._rested = rest > 0
+            if self._rested:
                 await asyncio.sleep(rest)
 
     def _wanted(self, records: Sequence[Record]) -> list[Record]:

@@ -11,6 +11,7 @@ from libs.outbox.pipeline import Statements
 from libs.service.batch import Outcome
 
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+OUTCOMES = ("decided", "duplicates", "skipped", "parked", "dead", "sent")
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -41,9 +42,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(Traffic(statements, requests))
         Gauge("service_up", "Always 1", ["service"], registry=self.registry).labels(service).set(1)
-        self._messages = Counter(
-            "messages", "Messages by what became of them", ["outcome"], registry=self.registry
-        )
+        messages = Counter("messages", "Messages by what became of them", ["outcome"], registry=self.registry)
+        self._messages = {name: messages.labels(name) for name in OUTCOMES}
         self._sizes = Histogram(
             "batch_records", "Records in a batch", buckets=BATCH_SIZES, registry=self.registry
         )
@@ -69,6 +69,6 @@ class Metrics:
         """Count a committed batch."""
         self._sizes.observe(outcome.records)
         self._seconds.observe(seconds)
-        for name in ("decided", "duplicates", "skipped", "parked", "dead", "sent"):
+        for name, counter in self._messages.items():
             if count := getattr(outcome, name):
-                self._messages.labels(name).inc(count)
+                counter.inc(count)

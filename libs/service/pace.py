@@ -4,7 +4,7 @@ from typing import Final
 
 PLENTY: Final = 500.0
 """Records a second, above which batches are further apart."""
-LONGEST: Final = 5.0
+LONGEST: Final = 2.5
 """Times the usual distance."""
 
 

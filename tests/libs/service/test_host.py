@@ -11,6 +11,7 @@ import pytest
 from libs.contracts.inventory import InventoryReserved, ReserveInventory
 from libs.contracts.product import ValidateProducts
 from libs.service.host import Host
+from libs.service.service import Paced, Service
 from libs.service.settings import Settings
 from tests.libs.service import tally
 from tests.support.backing import Backing
@@ -20,6 +21,8 @@ from tests.support.topics import RawRecord, Topics
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
+
+TALLY = tally.tally()
 
 
 @pytest.fixture
@@ -31,10 +34,12 @@ async def tallied(database: Callable[[str], Awaitable[Database]]) -> Database:
 
 
 @asynccontextmanager
-async def hosted(database: Database, topics: Topics, **settings: object) -> AsyncIterator[Host[tally.Counts]]:
+async def hosted(
+    database: Database, topics: Topics, service: Service[tally.Counts] = TALLY, **settings: object
+) -> AsyncIterator[Host[tally.Counts]]:
     """The tally service in this process until the block ends."""
     host = Host(
-        tally.tally(),
+        service,
         Settings.model_validate(
             {
                 "database_url": database.runtime_dsn,
@@ -81,6 +86,24 @@ async def test_commands_are_answered_once_across_a_restart(
     assert {event.header("ce_type") for event in events} == {InventoryReserved.wire}
     assert await tallied.row("SELECT count(*), max(heard) FROM tally") == (100, 1)
     assert await tallied.rows("SELECT 1 FROM outbox") == []
+
+
+async def test_who_keeps_a_pace_takes_all_that_came_while_it_rested(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    sizes: list[int] = []
+    paced = replace(
+        TALLY,
+        paced=Paced(topics=(ReserveInventory.topic,), seconds=2.0),
+        committed=lambda _runtime, counts: sizes.append(len(counts.changed)),
+    )
+    async with hosted(tallied, topics, paced):
+        await topics.publish(a_record(reservations(1)[0]))
+        await topics.expect("inventory-events", 1)
+        for command in reservations(6):
+            await topics.publish(a_record(command))
+        await topics.expect("inventory-events", 7)
+    assert sizes == [1, 6]
 
 
 async def test_offsets_follow_what_is_not_for_the_service_within_a_moment(
