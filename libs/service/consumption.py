@@ -94,7 +94,6 @@ class Consumption(Generic[State]):
         self._alarms: dict[TopicPartition, str] = {}
         self._epoch = 0
         self._lost = False
-        self._rested = False
         self._busy = asyncio.Lock()
         self._database_ahead: float | None = None
         self._last_idle_write = 0.0
@@ -179,7 +178,7 @@ class Consumption(Generic[State]):
                 return
         epoch = self._epoch
         records = await self._reader.poll(limit, POLL_MS)
-        if self._rested and 0 < len(records) < limit:
+        if self._pace.rested and 0 < len(records) < limit:
             # These were fetched when it began to rest; what has come since is fetched now that they are taken.
             records += await self._reader.poll(limit - len(records), SINCE_MS)
         async with self._busy:
@@ -200,8 +199,7 @@ class Consumption(Generic[State]):
         await self._hint()
         if records:
             rest = self._pace.rest(len(records), began, asyncio.get_running_loop().time())
-            self._rested = rest > 0
-            if self._rested:
+            if rest > 0:
                 await asyncio.sleep(rest)
 
     def _wanted(self, records: Sequence[Record]) -> list[Record]:

@@ -14,9 +14,13 @@ class Pace:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._last = float("-inf")
+        self.rested = False
+        """Whether there was any of it left when it was last asked for."""
 
     def rest(self, records: int, began: float, now: float) -> float:
         """How many seconds are left until the next batch may begin, after one of so many records that `began`."""
         rate = records / max(began - self._last, 0.001)
         self._last = began
-        return self._seconds * min(LONGEST, max(1.0, rate / PLENTY)) - (now - began)
+        left = self._seconds * min(LONGEST, max(1.0, rate / PLENTY)) - (now - began)
+        self.rested = left > 0
+        return left
