@@ -320,9 +320,9 @@ async def census(asked: Asked) -> dict[tuple[Status, bool], int]:
     return {(Status(status), parked): count for status, parked, count in rows}
 
 
-async def order_of(asked: Asked, saga_id: SagaId) -> OrderId | None:
+async def order_of(tx: Transaction, saga_id: SagaId) -> OrderId | None:
     """The order that a saga is about; None where there is no such saga."""
-    for (order_id,) in await asked.fetch(ORDER_OF, [saga_id]):
+    for (order_id,) in await tx.fetch(ORDER_OF, [saga_id]):
         return OrderId(order_id)
     return None
 

@@ -11,7 +11,7 @@ import pytest
 from libs.contracts.message import Contract
 from libs.contracts.values import OrderId, UserId
 from libs.messaging.message import Message
-from libs.outbox.transaction import Transaction
+from libs.outbox.transaction import Asked
 from order_history import store
 from order_history.api import Arrivals, Pace, router
 from order_history.app import service
@@ -58,9 +58,9 @@ async def test_who_waits_for_the_end_looks_at_the_beginning_and_at_the_end(
     looks = []
     look = store.order
 
-    async def counted(tx: Transaction, order_id: OrderId, owner: UserId) -> Found | None:
+    async def counted(database: Asked, order_id: OrderId, owner: UserId) -> Found | None:
         looks.append(order_id)
-        return await look(tx, order_id, owner)
+        return await look(database, order_id, owner)
 
     monkeypatch.setattr(store, "order", counted)
     story = Story()
