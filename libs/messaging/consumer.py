@@ -12,7 +12,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from libs.messaging import fetching
+from libs.messaging import connections, fetching
 from libs.messaging.closing import close
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
@@ -31,6 +31,7 @@ HINT_SECONDS: Final = 1.0
 TRUSTED_SECONDS: Final = 1.0
 """For how long a broker that has answered is not suspected."""
 
+connections.install()
 fetching.install()
 
 

@@ -16,6 +16,7 @@ from aiokafka.errors import (
 )
 
 from libs.crash_points import reach
+from libs.messaging import connections
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Sendable, TopicPartition
 from libs.messaging.requests import Requests
@@ -28,6 +29,8 @@ REFUSED_FOR_GOOD: Final = (
     InvalidTopicError,
     TopicAuthorizationFailedError,
 )
+
+connections.install()
 
 
 @dataclass(slots=True)
