@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 class Connection(AIOKafkaConnection):  # type: ignore[misc]
     """A connection whose break is an error of Kafka's, whatever the event loop says."""
 
-    def send(self, request: Any, expect_response: bool = True) -> Awaitable[Any]:  # noqa: FBT001, FBT002
+    def send(self, request: Any, expect_response: bool = True) -> Awaitable[Any]:
         """As aiokafka's. Raises KafkaConnectionError where the connection is broken."""
         try:
             answer: Awaitable[Any] = super().send(request, expect_response)
