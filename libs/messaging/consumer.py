@@ -13,7 +13,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.messaging import connections, fetching
-from libs.messaging.closing import close
+from libs.messaging.closing import close_consumer
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
 from libs.messaging.requests import Requests
@@ -28,6 +28,7 @@ JOIN_SECONDS: Final = 20.0
 """A client that met a broker which knew of no broker yet, not even itself, would wait for five minutes or for ever."""
 LEAVE_SECONDS: Final = 3.0
 HINT_SECONDS: Final = 1.0
+BOUNDS_SECONDS: Final = 10.0
 TRUSTED_SECONDS: Final = 1.0
 """For how long a broker that has answered is not suspected."""
 
@@ -104,12 +105,17 @@ class RecordConsumer:
 
     async def stop(self) -> None:
         """Leave the group, so that another member takes over at once; gives up where no broker answers."""
-        await close(self._consumer, LEAVE_SECONDS)
+        await close_consumer(self._consumer, LEAVE_SECONDS)
 
     def silent_seconds(self) -> float:
-        """For how long no broker has answered a fetch; what was seen to be answered is not looked at for a second."""
+        """For how long no broker has answered a fetch; what was seen to be answered is not looked at for a second.
+
+        A member that the group has no partition for fetches nothing, and is not silent.
+        """
         now = time.time()
-        if now - self._answered_at >= TRUSTED_SECONDS:
+        if self._listener.idle:
+            self._answered_at = now
+        elif now - self._answered_at >= TRUSTED_SECONDS:
             answers = [self._answered_at]
             for place in self._consumer.assignment():
                 with suppress(IllegalStateError):
@@ -139,8 +145,9 @@ class RecordConsumer:
         """Where each partition starts and ends now. Raises BrokerUnavailable."""
         wanted = [KafkaPartition(*place) for place in places]
         with _unavailable():
-            starts = await self._consumer.beginning_offsets(wanted)
-            ends = await self._consumer.end_offsets(wanted)
+            async with asyncio.timeout(BOUNDS_SECONDS):
+                starts = await self._consumer.beginning_offsets(wanted)
+                ends = await self._consumer.end_offsets(wanted)
         return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in wanted}
 
     def seen_to_end(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
@@ -191,9 +198,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, listener: Assigned) -> None:
         self._revoked: Callable[[list[TopicPartition]], Awaitable[None]] = listener.revoked
         self._assigned: Callable[[list[TopicPartition]], Awaitable[None]] = listener.assigned
+        self.idle = False
+        """Whether the group has so many members that this one got nothing."""
 
     async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
+        self.idle = False
         await self._revoked([TopicPartition(*place) for place in revoked])
 
     async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
-        await self._assigned([TopicPartition(*place) for place in assigned])
+        places = [TopicPartition(*place) for place in assigned]
+        self.idle = not places
+        await self._assigned(places)

@@ -17,12 +17,14 @@ from aiokafka.errors import (
 
 from libs.crash_points import reach
 from libs.messaging import connections
+from libs.messaging.closing import close_producer
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Sendable, TopicPartition
 from libs.messaging.requests import Requests
 
 MAX_BATCH_BYTES: Final = 512 * 1024
 MAX_REQUEST_BYTES: Final = 1_048_576
+LEAVE_SECONDS: Final = 1.0
 REFUSED_FOR_GOOD: Final = (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -157,24 +159,13 @@ class RecordProducer:
                 async with asyncio.timeout(self._timeout):
                     await producer.start()
             except (KafkaError, TimeoutError, OSError) as error:
-                await _discard(producer)
+                await close_producer(producer, LEAVE_SECONDS)
                 raise BrokerUnavailable(repr(error)) from error
             self._producer = producer
         return self._producer
 
     async def close(self) -> None:
-        """Let go of the connection; the next send makes a new one."""
+        """Let go of the connection, whatever it still has in flight; the next send makes a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _discard(producer)
-
-
-async def _discard(producer: AIOKafkaProducer) -> None:
-    """Stop a producer that may be broken, without waiting for what it still has in flight."""
-    try:
-        async with asyncio.timeout(1.0):
-            await producer.stop()
-    except (KafkaError, TimeoutError):
-        # stop() gives up before it ends the sender and the connections when the flush cannot end.
-        await producer._sender.close()  # noqa: SLF001
-        await producer.client.close()
+            await close_producer(producer, LEAVE_SECONDS)

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 
-from libs.messaging.closing import close
+from libs.messaging.closing import close_consumer
 from libs.messaging.consumer import Bounds
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
@@ -57,7 +57,7 @@ class Replay:
 
     async def stop(self) -> None:
         """Let go of the connection."""
-        await close(self._consumer, STOP_SECONDS)
+        await close_consumer(self._consumer, STOP_SECONDS)
 
     async def bounds(self) -> dict[TopicPartition, Bounds]:
         """Where each partition starts and ends now."""

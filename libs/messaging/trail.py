@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from libs.messaging.closing import close
+from libs.messaging.closing import close_consumer
 from libs.messaging.codec import UUID_V7
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.partitioning import key_hash
@@ -170,4 +170,4 @@ async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(f"{bootstrap_servers}: {error!r}") from error
     finally:
-        await close(consumer, STOP_SECONDS)
+        await close_consumer(consumer, STOP_SECONDS)

@@ -41,7 +41,7 @@ FIRST_BACK_OFF_SECONDS: Final = 0.1
 MAX_BACK_OFF_SECONDS: Final = 5.0
 ALARM_CHECK_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 20.0
-"""A client that no broker has answered for so long is thrown away: aiokafka may never recover by itself."""
+"""A client that has had no answer for so long is thrown away: aiokafka may never recover by itself."""
 
 
 class Reader(Protocol):
@@ -94,6 +94,8 @@ class Consumption(Generic[State]):
         self._alarms: dict[TopicPartition, str] = {}
         self._epoch = 0
         self._lost = False
+        self._asking_since: float | None = None
+        """Since when the client was asked for the ends of partitions, and has not told them."""
         self._busy = asyncio.Lock()
         self._database_ahead: float | None = None
         self._last_idle_write = 0.0
@@ -108,16 +110,16 @@ class Consumption(Generic[State]):
         delay = FIRST_BACK_OFF_SECONDS
         while True:
             reader = self._reader = self._new_reader(self)
+            self._asking_since = None
             try:
                 await reader.start()
-                while reader.silent_seconds() < SILENT_SECONDS:
+                while (silent := max(reader.silent_seconds(), self._asking_seconds())) < SILENT_SECONDS:
                     if await self._turn_or_recover(delay):
                         delay = FIRST_BACK_OFF_SECONDS
                     else:
                         delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
-                silent = round(reader.silent_seconds())
-                self._log.warning("consumer.silent", seconds=silent)
-                self._fault = f"no broker has answered for {silent} s"
+                self._log.warning("consumer.silent", seconds=round(silent))
+                self._fault = f"no broker has answered for {silent:.0f} s"
             except (MessagingError, OSError) as error:
                 self._log.warning("consumer.start_failed", error=repr(error), retry_in_seconds=delay)
                 self._fault = repr(error)
@@ -342,7 +344,7 @@ class Consumption(Generic[State]):
                 self._alarms.pop(place, None)
 
     async def assigned(self, places: Iterable[TopicPartition]) -> None:
-        """Find where the partitions were left; waits for the database, because nothing can be done without."""
+        """Find where the partitions were left; waits for the database, because nothing can be done without it."""
         wanted = list(places)
         delay = FIRST_BACK_OFF_SECONDS
         async with self._busy:
@@ -352,6 +354,8 @@ class Consumption(Generic[State]):
                 except (psycopg.Error, MessagingError, OSError) as error:
                     self._fault = repr(error)
                     self._log.warning("consumer.not_located", error=repr(error), retry_in_seconds=delay)
+                    if self._asking_seconds() >= SILENT_SECONDS:
+                        return  # `run` will have another client
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
                 else:
@@ -362,8 +366,12 @@ class Consumption(Generic[State]):
         """Read the stored offsets, hold them against the topics, seek."""
         self._epoch += 1
         if not places:
+            self._asking_since = None
             return
+        if self._asking_since is None:
+            self._asking_since = asyncio.get_running_loop().time()
         bounds = await self._reader.bounds(places)
+        self._asking_since = None
         async with self._transaction() as tx:
             await tx.read_clock()
             stored = await mailbox.offsets(tx, places, {p: b.start for p, b in bounds.items()})
@@ -382,6 +390,10 @@ class Consumption(Generic[State]):
             elif left.last_message_id is not None and lies.start < left.next_offset:
                 self._to_check[place] = left.last_message_id
         self._reader.seek({p: at for p, at in self._positions().items() if p in stored})
+
+    def _asking_seconds(self) -> float:
+        since = self._asking_since
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     def _positions(self) -> dict[TopicPartition, int]:
         """Where to read on: one record earlier where that one has yet to prove that the topic is the same."""

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 
 from devstack.kafka import EmbeddedKafka
 from devstack.processes import ProcessId
 from devstack.readiness import free_port
 from libs.messaging.consumer import RecordConsumer
 from libs.messaging.errors import BrokerUnavailable
+from libs.messaging.producer import RecordProducer
 from libs.messaging.record import TopicPartition
 from libs.messaging.topics import create_topics
 from tests.support.waiting import eventually
@@ -20,6 +22,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 TOPICS = ("order-events", "product-events")
+PARTITIONS = 3
 CLOSED_SECONDS = 10.0
 
 
@@ -35,7 +38,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedKafka, ProcessId
     """A broker of the test's own, to be killed."""
     kafka = EmbeddedKafka(tmp_path / "kafka", free_port(), free_port(), heap="256m")
     process = await kafka.start()
-    await create_topics(kafka.bootstrap_servers, partitions=3)
+    await create_topics(kafka.bootstrap_servers, partitions=PARTITIONS)
     yield kafka, process
     if process.alive:
         os.kill(process.pid, signal.SIGCONT)
@@ -53,6 +56,22 @@ def clients_tasks() -> list[str]:
             ("AIOKafka", "Fetcher", "GroupCoordinator")
         )
     ]
+
+
+async def nothing_left() -> bool:
+    assert clients_tasks() == []
+    return True
+
+
+async def let_die(client: AIOKafkaClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the task that looks after the client's metadata, by an error that is none of Kafka's."""
+
+    async def die(*_arguments: object) -> None:
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(client, "_metadata_update", die)
+    _ = client.force_metadata_update()
+    await asyncio.wait([client._sync_task])
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
@@ -75,10 +94,31 @@ async def test_closing_ends_and_leaves_nothing_behind(
     async with asyncio.timeout(CLOSED_SECONDS):
         await consumer.stop()
 
-    async def nothing_left() -> bool:
-        assert clients_tasks() == []
-        return True
+    await eventually(nothing_left)
 
+
+async def test_a_consumer_that_is_dead_inside_is_closed_like_any_other(
+    broker: tuple[EmbeddedKafka, ProcessId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, _process = broker
+    consumer = RecordConsumer(
+        kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c"
+    )
+    await consumer.start()
+    await let_die(consumer._consumer._client, monkeypatch)
+    await consumer.stop()
+    await eventually(nothing_left)
+
+
+async def test_a_producer_that_is_dead_inside_is_closed_like_any_other(
+    broker: tuple[EmbeddedKafka, ProcessId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, _process = broker
+    producer = RecordProducer(kafka.bootstrap_servers, "c")
+    assert await producer.partitions(TOPICS[0]) == PARTITIONS
+    assert producer._producer is not None
+    await let_die(producer._producer.client, monkeypatch)
+    await producer.close()
     await eventually(nothing_left)
 
 

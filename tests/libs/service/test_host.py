@@ -1,7 +1,7 @@
 """The host on a real database and a real broker: what comes in is answered once, across restarts and lost topics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -10,6 +10,11 @@ import pytest
 
 from libs.contracts.inventory import InventoryReserved, ReserveInventory
 from libs.contracts.product import ValidateProducts
+from libs.messaging.consumer import Bounds, RecordConsumer
+from libs.messaging.errors import BrokerUnavailable
+from libs.messaging.record import TopicPartition
+from libs.service import consumption
+from libs.service.consumption import Reader
 from libs.service.host import Host
 from libs.service.service import Paced, Service
 from libs.service.settings import Settings
@@ -23,6 +28,10 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 TALLY = tally.tally()
+END_SESSIONS = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture
@@ -106,6 +115,43 @@ async def test_who_keeps_a_pace_takes_all_that_came_while_it_rested(
     assert sizes == [1, 6]
 
 
+@pytest.mark.parametrize("from_the_start", [True, False])
+async def test_a_client_that_does_not_tell_where_partitions_end_is_replaced(
+    backing: Backing,
+    tallied: Database,
+    topics: Topics,
+    monkeypatch: pytest.MonkeyPatch,
+    from_the_start: bool,
+) -> None:
+    deaf: set[Reader] = set()
+    start, bounds = RecordConsumer.start, RecordConsumer.bounds
+
+    async def first_is_deaf(consumer: RecordConsumer) -> None:
+        if from_the_start and not deaf:
+            deaf.add(consumer)
+        await start(consumer)
+
+    async def unless_deaf(
+        consumer: RecordConsumer, places: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Bounds]:
+        if consumer in deaf:
+            raise BrokerUnavailable("no answer")
+        return await bounds(consumer, places)
+
+    monkeypatch.setattr(RecordConsumer, "start", first_is_deaf)
+    monkeypatch.setattr(RecordConsumer, "bounds", unless_deaf)
+    monkeypatch.setattr(consumption, "SILENT_SECONDS", 1.0)
+    async with hosted(tallied, topics) as host:
+        if not from_the_start:
+            await topics.publish(a_record(reservations(1)[0]))
+            await topics.expect("inventory-events", 1)
+            deaf.add(host._engine.consumptions[0]._reader)
+            await tallied.rows(END_SESSIONS)
+        await topics.publish(*(a_record(command) for command in reservations(5)))
+        await topics.expect("inventory-events", 5 if from_the_start else 6)
+    assert len(deaf) == 1
+
+
 async def test_offsets_follow_what_is_not_for_the_service_within_a_moment(
     backing: Backing, tallied: Database, topics: Topics
 ) -> None:
@@ -160,10 +206,7 @@ async def test_a_database_that_hung_up_is_a_fault_before_anything_is_asked_of_it
     async with hosted(tallied, topics) as host:
         await eventually(lambda: _fit(host))
         with psycopg.connect(tallied.admin_dsn) as session:  # the loop stands still: nobody asks in between
-            session.execute(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            session.execute(END_SESSIONS)
         assert host.faults() == ["the database has hung up"]
         await eventually(lambda: _fit(host))
         await topics.publish(*(a_record(command) for command in reservations(2)))
