@@ -96,6 +96,7 @@ class Consumption(Generic[State]):
         self._lost = False
         self._asking_since: float | None = None
         """Since when the client was asked for the ends of partitions, and has not told them."""
+        self._stopping = False
         self._busy = asyncio.Lock()
         self._database_ahead: float | None = None
         self._last_idle_write = 0.0
@@ -130,6 +131,7 @@ class Consumption(Generic[State]):
 
     async def stop(self, task: "asyncio.Task[None]") -> None:
         """End `run`, whose task is given, between two batches."""
+        self._stopping = True
         async with self._busy:
             task.cancel()
         await asyncio.wait([task])
@@ -344,7 +346,7 @@ class Consumption(Generic[State]):
                 self._alarms.pop(place, None)
 
     async def assigned(self, places: Iterable[TopicPartition]) -> None:
-        """Find where the partitions were left; waits for the database, because nothing can be done without it."""
+        """Find where the partitions were left; waits for the database, because nothing can be done without."""
         wanted = list(places)
         delay = FIRST_BACK_OFF_SECONDS
         async with self._busy:
@@ -354,8 +356,8 @@ class Consumption(Generic[State]):
                 except (psycopg.Error, MessagingError, OSError) as error:
                     self._fault = repr(error)
                     self._log.warning("consumer.not_located", error=repr(error), retry_in_seconds=delay)
-                    if self._asking_seconds() >= SILENT_SECONDS:
-                        return  # `run` will have another client
+                    if self._stopping or self._asking_seconds() >= SILENT_SECONDS:
+                        return  # `run` ends, or has another client
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
                 else:

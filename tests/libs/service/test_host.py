@@ -28,10 +28,24 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 TALLY = tally.tally()
+STOPPED_SECONDS = 60.0
 END_SESSIONS = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+
+
+class Newcomer:
+    """A member of the group that only takes its share of the partitions."""
+
+    def __init__(self) -> None:
+        self.has_its_share = asyncio.Event()
+
+    async def revoked(self, places: Iterable[TopicPartition]) -> None: ...
+
+    async def assigned(self, places: Iterable[TopicPartition]) -> None:
+        del places
+        self.has_its_share.set()
 
 
 @pytest.fixture
@@ -150,6 +164,29 @@ async def test_a_client_that_does_not_tell_where_partitions_end_is_replaced(
         await topics.publish(*(a_record(command) for command in reservations(5)))
         await topics.expect("inventory-events", 5 if from_the_start else 6)
     assert len(deaf) == 1
+
+
+async def test_who_waits_for_a_database_to_say_where_partitions_were_left_can_be_stopped(
+    backing: Backing, tallied: Database, topics: Topics
+) -> None:
+    newcomer = Newcomer()
+    another = RecordConsumer(
+        topics.bootstrap_servers,
+        group=topics.prefix + TALLY.name,
+        topics=[topics.prefix + topic for topic in TALLY.topics],
+        listener=newcomer,
+        client_id="another",
+    )
+    async with asyncio.timeout(STOPPED_SECONDS), hosted(tallied, topics) as host:
+        await eventually(lambda: _fit(host))
+        server = replace(tallied, admin_dsn=backing.postgres_admin)
+        await server.rows(f"ALTER DATABASE {tallied.name} WITH ALLOW_CONNECTIONS false")
+        await server.rows(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", tallied.name
+        )
+        await another.start()
+        await newcomer.has_its_share.wait()
+        await another.stop()
 
 
 async def test_offsets_follow_what_is_not_for_the_service_within_a_moment(
