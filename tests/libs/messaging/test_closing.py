@@ -1,4 +1,4 @@
-"""A consumer is closed in any outage, without taking its client's broken stop for a cancellation of ours."""
+"""A client is closed in any outage, without taking its broken stop for a cancellation of ours or an error to end with."""
 
 import asyncio
 import os
@@ -46,6 +46,10 @@ async def broker(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedKafka, ProcessId
     kafka.remove()
 
 
+def member_of_a_group(kafka: EmbeddedKafka) -> RecordConsumer:
+    return RecordConsumer(kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c")
+
+
 def clients_tasks() -> list[str]:
     """What still runs of the Kafka client."""
     coroutines = [task.get_coro() for task in asyncio.all_tasks()]
@@ -79,9 +83,7 @@ async def test_closing_ends_and_leaves_nothing_behind(
     broker: tuple[EmbeddedKafka, ProcessId], fault: signal.Signals
 ) -> None:
     kafka, process = broker
-    consumer = RecordConsumer(
-        kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c"
-    )
+    consumer = member_of_a_group(kafka)
     await consumer.start()
     await consumer.poll(10, 500)
     os.kill(process.pid, fault)
@@ -101,9 +103,7 @@ async def test_a_consumer_that_is_dead_inside_is_closed_like_any_other(
     broker: tuple[EmbeddedKafka, ProcessId], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kafka, _process = broker
-    consumer = RecordConsumer(
-        kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c"
-    )
+    consumer = member_of_a_group(kafka)
     await consumer.start()
     await let_die(consumer._consumer._client, monkeypatch)
     await consumer.stop()
@@ -125,9 +125,7 @@ async def test_a_producer_that_is_dead_inside_is_closed_like_any_other(
 async def test_a_broker_that_is_away_is_said_so(broker: tuple[EmbeddedKafka, ProcessId]) -> None:
     kafka, _process = broker
     await kafka.stop()
-    consumer = RecordConsumer(
-        kafka.bootstrap_servers, group="g", topics=TOPICS, listener=Nobody(), client_id="c"
-    )
+    consumer = member_of_a_group(kafka)
     with pytest.raises(BrokerUnavailable):
         await consumer.start()
     await consumer.stop()
