@@ -63,6 +63,16 @@ _MALLOC: Mapping[str, int] = {
 """The server's tunables of glibc (GNU C Library manual, "Memory Allocation Tunables"); other C libraries have none."""
 
 
+def discard_left(data_dir: Path) -> None:
+    """Delete the data that were root's server's for this folder before the folder was deleted: their password is gone.
+
+    Raises StackError where that server still runs.
+    """
+    requested = data_dir.absolute()
+    _clear_stale_lock(server_account.data_apart(requested))
+    server_account.remove_apart(requested)
+
+
 class EmbeddedPostgres:
     """One server; `start` makes the data folder when it is new, and the data survives `stop`.
 

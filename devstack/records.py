@@ -80,6 +80,11 @@ class Secrets:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "secrets.json"
 
+    @property
+    def kept(self) -> bool:
+        """Whether any was made: without, there are no data that it opens."""
+        return bool(read_json(self._file))
+
     def __call__(self, name: str) -> str:
         """Return the same password for the same name for as long as the stack's data live."""
         kept: dict[str, str] = read_json(self._file)

@@ -36,7 +36,7 @@ def place_for(data: Path, installation: Path) -> Place:
         return Place(installation, data, account)
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     os.chown(home, account.uid, account.gid)
-    return Place(_copy_wheel(installation, home / "wheel"), home / "data", account)
+    return Place(_copy_wheel(installation, home / "wheel"), data_apart(data), account)
 
 
 def socket_folder(data: Path) -> Path:
@@ -56,11 +56,23 @@ def make_socket_folder(folder: Path, account: Account | None) -> None:
         left.unlink()
 
 
+def data_apart(data: Path) -> Path:
+    """Where the data lie if root gave them a folder of their own."""
+    return _home_of(data) / "data"
+
+
 def remove(data: Path) -> None:
     """Delete the data folder, the folder of its own that root may have given it, and the socket's."""
-    for folder in (data, _home_of(data), socket_folder(data)):
+    for folder in (data, socket_folder(data)):
         if folder.exists():
             shutil.rmtree(folder)
+    remove_apart(data)
+
+
+def remove_apart(data: Path) -> None:
+    """Delete the folder of its own that root may have given the data."""
+    if (home := _home_of(data)).exists():
+        shutil.rmtree(home)
 
 
 def _copy_wheel(installation: Path, copy: Path) -> Path:

@@ -12,7 +12,7 @@ from devstack import processes, server_account, toolchain
 from devstack.errors import PortTakenError, StackError
 from devstack.kafka import STOP_PATIENCE
 from devstack.layout import SERVICE_PORTS, Layout
-from devstack.postgres import STOP_SIGNAL
+from devstack.postgres import STOP_SIGNAL, discard_left
 from devstack.preparation import (
     operator,
     prepare_databases,
@@ -46,10 +46,13 @@ async def up(layout: Layout) -> None:
         registry, secrets = Processes(layout.folder), Secrets(layout.folder)
         alive = registry.alive()
         layout = same_processes(layout, registry.all())
+        is_new = not secrets.kept
         wanted = plan(layout, secrets)
         _require_same_ports(layout, alive)
         dead = [unit for unit in wanted.units if unit.name not in alive]
         _require_free_ports(dead)
+        if is_new:
+            await asyncio.to_thread(discard_left, layout.folder / "postgres")
         await require_external_servers(layout)
         if any(unit in dead for unit in wanted.brokers):
             await asyncio.to_thread(toolchain.require)

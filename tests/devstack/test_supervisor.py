@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -292,6 +293,13 @@ def test_clean_removes_the_stack_and_nothing_else(stack: Stack) -> None:
     assert stack.run("clean").returncode == 0
     assert not any(process.alive for process in processes.values())
     assert list(stack.folder.iterdir()) == [kept]
+
+
+def test_a_checkout_that_was_deleted_leaves_nothing_in_the_way_of_the_next(stack: Stack) -> None:
+    stack.up()
+    assert stack.run("down").returncode == 0
+    shutil.rmtree(stack.folder)
+    stack.up()
 
 
 async def test_services_share_a_process_where_they_are_told_to(stack: Stack, http: httpx.AsyncClient) -> None:
