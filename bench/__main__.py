@@ -9,6 +9,7 @@ processes as LAYOUT says.
 import asyncio
 import os
 import platform
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,5 +76,15 @@ async def _prepared(stack: Stack, seconds: float, environ: Mapping[str, str]) ->
     )
 
 
+async def _until_told_to_stop() -> int:
+    """Run, and take SIGTERM, a job's time limit, like Ctrl-C: nothing of the stack goes on."""
+    if (task := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await main()
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(_until_told_to_stop()))

@@ -56,6 +56,12 @@ def make_socket_folder(folder: Path, account: Account | None) -> None:
         left.unlink()
 
 
+def remove_socket_folder(data: Path) -> None:
+    """Delete the folder in which the server of this data folder kept its socket, once the server is stopped."""
+    if (folder := socket_folder(data)).exists():
+        shutil.rmtree(folder)
+
+
 def data_apart(data: Path) -> Path:
     """Where the data lie if root gave them a folder of their own."""
     return _home_of(data) / "data"
@@ -63,9 +69,9 @@ def data_apart(data: Path) -> Path:
 
 def remove(data: Path) -> None:
     """Delete the data folder, the folder of its own that root may have given it, and the socket's."""
-    for folder in (data, socket_folder(data)):
-        if folder.exists():
-            shutil.rmtree(folder)
+    if data.exists():
+        shutil.rmtree(data)
+    remove_socket_folder(data)
     remove_apart(data)
 
 

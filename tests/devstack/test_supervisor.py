@@ -22,6 +22,7 @@ import pytest
 from devstack.layout import CHECKOUT, SERVICE_PORTS, TOGETHER, Layout
 from devstack.processes import ProcessId
 from devstack.readiness import port_is_free
+from devstack.server_account import socket_folder
 from libs.messaging.topics import create_topics
 
 pytestmark = pytest.mark.integration
@@ -190,6 +191,7 @@ async def test_data_and_passwords_survive_down_and_up_and_nothing_is_left_betwee
     assert "killed" not in down.stdout
     assert not any(process.alive for process in before.values())
     assert not (stack.folder / "stack.json").exists()
+    assert not socket_folder(stack.folder / "postgres").exists()
     assert (stack.folder / "demo.json").exists()
     layout = Layout(stack.folder, stack.offset)
     assert all(map(port_is_free, [layout.postgres_port, layout.card_provider_port, *_kafka_ports(layout)]))
