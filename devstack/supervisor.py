@@ -89,7 +89,8 @@ async def down(layout: Layout) -> None:
         servers = {name for name in running if name == "postgres" or name.startswith("kafka")}
         await _stop(registry, running.keys() - servers)
         await _stop(registry, servers)
-        server_account.remove_socket_folder(layout.folder / "postgres")
+        if "postgres" in servers:
+            server_account.remove_socket_folder(layout.folder / "postgres")
         layout.stack_file.unlink(missing_ok=True)
 
 
