@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -37,7 +37,8 @@ fetching.install()
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def unavailable() -> Iterator[None]:
+    """Turn the client's errors into BrokerUnavailable."""
     try:
         yield
     except (KafkaError, TimeoutError) as error:
@@ -50,6 +51,16 @@ class Bounds:
 
     start: int
     end: int
+
+
+async def bounds_of(
+    consumer: AIOKafkaConsumer, places: Collection[KafkaPartition]
+) -> dict[TopicPartition, Bounds]:
+    """Where each partition starts and ends now. Raises BrokerUnavailable."""
+    with unavailable():
+        starts = await consumer.beginning_offsets(places)
+        ends = await consumer.end_offsets(places)
+    return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in places}
 
 
 class Assigned(Protocol):
@@ -77,6 +88,8 @@ class RecordConsumer:
     ) -> None:
         self._topics = topics
         self._answered_at = time.time()
+        self._asking_since: float | None = None
+        """Since when the client was asked where partitions end, by time.monotonic(); None once it has told."""
         self._listener = _Listener(listener)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
@@ -98,7 +111,7 @@ class RecordConsumer:
     async def start(self) -> None:
         """Join the group. Raises BrokerUnavailable where no broker answers."""
         self._consumer.subscribe(list(self._topics), listener=self._listener)
-        with _unavailable():
+        with unavailable():
             async with asyncio.timeout(JOIN_SECONDS):
                 await self._consumer.start()
         self._answered_at = time.time()
@@ -108,24 +121,26 @@ class RecordConsumer:
         await close_consumer(self._consumer, LEAVE_SECONDS)
 
     def silent_seconds(self) -> float:
-        """For how long no broker has answered a fetch; what was seen to be answered is not looked at for a second.
+        """For how long no broker has answered a fetch, or the client has been asked in vain where partitions end.
 
-        A member that the group has no partition for fetches nothing, and is not silent.
+        What was seen to be answered is not looked at for a second. A member that the group has no partition for
+        fetches nothing, and is not silent.
         """
         now = time.time()
         if self._listener.idle:
-            self._answered_at = now
+            self._answered_at, self._asking_since = now, None
         elif now - self._answered_at >= TRUSTED_SECONDS:
             answers = [self._answered_at]
             for place in self._consumer.assignment():
                 with suppress(IllegalStateError):
                     answers.append((self._consumer.last_poll_timestamp(place) or 0) / 1_000)
             self._answered_at = max(answers)
-        return now - self._answered_at
+        asking = 0.0 if self._asking_since is None else time.monotonic() - self._asking_since
+        return max(now - self._answered_at, asking)
 
     async def poll(self, max_records: int, timeout_ms: int) -> list[Record]:
         """What has come, at most `max_records`, each partition in order of offset; waits up to `timeout_ms`."""
-        with _unavailable():
+        with unavailable():
             polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         return [
             Record(r.topic, r.partition, r.offset, r.key, r.value, r.headers)
@@ -143,12 +158,13 @@ class RecordConsumer:
 
     async def bounds(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Where each partition starts and ends now. Raises BrokerUnavailable."""
-        wanted = [KafkaPartition(*place) for place in places]
-        with _unavailable():
+        if self._asking_since is None:
+            self._asking_since = time.monotonic()
+        with unavailable():
             async with asyncio.timeout(BOUNDS_SECONDS):
-                starts = await self._consumer.beginning_offsets(wanted)
-                ends = await self._consumer.end_offsets(wanted)
-        return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in wanted}
+                told = await bounds_of(self._consumer, [KafkaPartition(*place) for place in places])
+        self._asking_since = None
+        return told
 
     def seen_to_end(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
         """Which partitions end at the given next offsets, and since when.

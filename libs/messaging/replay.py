@@ -2,30 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.errors import KafkaError
 
 from libs.messaging.closing import close_consumer
-from libs.messaging.consumer import Bounds
+from libs.messaging.consumer import Bounds, bounds_of, unavailable
 from libs.messaging.errors import BrokerUnavailable
 from libs.messaging.record import Record, TopicPartition
 
 POLL_MS: Final = 1_000
 SILENT_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 3.0
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerUnavailable(repr(error)) from error
 
 
 class Replay:
@@ -49,7 +39,7 @@ class Replay:
             retry_backoff_ms=100,
         )
         try:
-            with _unavailable():
+            with unavailable():
                 await self._consumer.start()
         except BrokerUnavailable:
             await self.stop()
@@ -61,11 +51,7 @@ class Replay:
 
     async def bounds(self) -> dict[TopicPartition, Bounds]:
         """Where each partition starts and ends now."""
-        places = list(self._consumer.assignment())
-        with _unavailable():
-            starts = await self._consumer.beginning_offsets(places)
-            ends = await self._consumer.end_offsets(places)
-        return {TopicPartition(*place): Bounds(starts[place], ends[place]) for place in places}
+        return await bounds_of(self._consumer, self._consumer.assignment())
 
     async def read(self, until: Mapping[TopicPartition, int]) -> list[Record]:
         """The records before these offsets, each partition in its order, from where the last call ended.
@@ -76,7 +62,7 @@ class Replay:
         silent_since = time.monotonic()
         while left := await self._unread(until):
             for place, (position, offset) in left.items():
-                with _unavailable():
+                with unavailable():
                     polled = await self._consumer.getmany(
                         place, timeout_ms=POLL_MS, max_records=offset - position
                     )
@@ -95,7 +81,7 @@ class Replay:
 
     async def _unread(self, until: Mapping[TopicPartition, int]) -> dict[KafkaPartition, tuple[int, int]]:
         wanted = {KafkaPartition(*place): offset for place, offset in until.items()}
-        with _unavailable():
+        with unavailable():
             async with asyncio.timeout(SILENT_SECONDS):
                 return {
                     place: (position, offset)

@@ -94,8 +94,6 @@ class Consumption(Generic[State]):
         self._alarms: dict[TopicPartition, str] = {}
         self._epoch = 0
         self._lost = False
-        self._asking_since: float | None = None
-        """Since when the client was asked for the ends of partitions, and has not told them."""
         self._stopping = False
         self._busy = asyncio.Lock()
         self._database_ahead: float | None = None
@@ -111,10 +109,9 @@ class Consumption(Generic[State]):
         delay = FIRST_BACK_OFF_SECONDS
         while True:
             reader = self._reader = self._new_reader(self)
-            self._asking_since = None
             try:
                 await reader.start()
-                while (silent := max(reader.silent_seconds(), self._asking_seconds())) < SILENT_SECONDS:
+                while (silent := reader.silent_seconds()) < SILENT_SECONDS:
                     if await self._turn_or_recover(delay):
                         delay = FIRST_BACK_OFF_SECONDS
                     else:
@@ -356,7 +353,9 @@ class Consumption(Generic[State]):
                 except (psycopg.Error, MessagingError, OSError) as error:
                     self._fault = repr(error)
                     self._log.warning("consumer.not_located", error=repr(error), retry_in_seconds=delay)
-                    if self._stopping or self._asking_seconds() >= SILENT_SECONDS:
+                    if self._stopping or (
+                        isinstance(error, MessagingError) and self._reader.silent_seconds() >= SILENT_SECONDS
+                    ):
                         return  # `run` ends, or has another client
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, MAX_BACK_OFF_SECONDS)
@@ -368,12 +367,8 @@ class Consumption(Generic[State]):
         """Read the stored offsets, hold them against the topics, seek."""
         self._epoch += 1
         if not places:
-            self._asking_since = None
             return
-        if self._asking_since is None:
-            self._asking_since = asyncio.get_running_loop().time()
         bounds = await self._reader.bounds(places)
-        self._asking_since = None
         async with self._transaction() as tx:
             await tx.read_clock()
             stored = await mailbox.offsets(tx, places, {p: b.start for p, b in bounds.items()})
@@ -392,10 +387,6 @@ class Consumption(Generic[State]):
             elif left.last_message_id is not None and lies.start < left.next_offset:
                 self._to_check[place] = left.last_message_id
         self._reader.seek({p: at for p, at in self._positions().items() if p in stored})
-
-    def _asking_seconds(self) -> float:
-        since = self._asking_since
-        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     def _positions(self) -> dict[TopicPartition, int]:
         """Where to read on: one record earlier where that one has yet to prove that the topic is the same."""

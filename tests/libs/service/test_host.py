@@ -1,20 +1,21 @@
 """The host on a real database and a real broker: what comes in is answered once, across restarts and lost topics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from libs.contracts.inventory import InventoryReserved, ReserveInventory
 from libs.contracts.product import ValidateProducts
-from libs.messaging.consumer import Bounds, RecordConsumer
-from libs.messaging.errors import BrokerUnavailable
+from libs.messaging.consumer import RecordConsumer
 from libs.messaging.record import TopicPartition
 from libs.service import consumption
-from libs.service.consumption import Reader
 from libs.service.host import Host
 from libs.service.service import Paced, Service
 from libs.service.settings import Settings
@@ -137,29 +138,32 @@ async def test_a_client_that_does_not_tell_where_partitions_end_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
     from_the_start: bool,
 ) -> None:
-    deaf: set[Reader] = set()
-    start, bounds = RecordConsumer.start, RecordConsumer.bounds
+    deaf: set[AIOKafkaConsumer] = set()
+    start, ends = AIOKafkaConsumer.start, AIOKafkaConsumer.end_offsets
 
-    async def first_is_deaf(consumer: RecordConsumer) -> None:
+    async def first_is_deaf(consumer: AIOKafkaConsumer) -> None:
         if from_the_start and not deaf:
             deaf.add(consumer)
         await start(consumer)
 
     async def unless_deaf(
-        consumer: RecordConsumer, places: Iterable[TopicPartition]
-    ) -> dict[TopicPartition, Bounds]:
+        consumer: AIOKafkaConsumer, places: Collection[KafkaPartition]
+    ) -> dict[KafkaPartition, int]:
         if consumer in deaf:
-            raise BrokerUnavailable("no answer")
-        return await bounds(consumer, places)
+            raise KafkaTimeoutError
+        told: dict[KafkaPartition, int] = await ends(consumer, places)
+        return told
 
-    monkeypatch.setattr(RecordConsumer, "start", first_is_deaf)
-    monkeypatch.setattr(RecordConsumer, "bounds", unless_deaf)
+    monkeypatch.setattr(AIOKafkaConsumer, "start", first_is_deaf)
+    monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", unless_deaf)
     monkeypatch.setattr(consumption, "SILENT_SECONDS", 1.0)
     async with hosted(tallied, topics) as host:
         if not from_the_start:
             await topics.publish(a_record(reservations(1)[0]))
             await topics.expect("inventory-events", 1)
-            deaf.add(host._engine.consumptions[0]._reader)
+            reader = host._engine.consumptions[0]._reader
+            assert isinstance(reader, RecordConsumer)
+            deaf.add(reader._consumer)
             await tallied.rows(END_SESSIONS)
         await topics.publish(*(a_record(command) for command in reservations(5)))
         await topics.expect("inventory-events", 5 if from_the_start else 6)
